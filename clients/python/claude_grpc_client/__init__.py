@@ -1,0 +1,1 @@
+"""A small idiomatic Python client for claude-grpc."""
