@@ -6,7 +6,8 @@
     ├── SchemaError                 our protos are wrong; raised at start-up, never in a call
     ├── RequestError                the caller's fault
     │   ├── InvalidRequestError         violations, each with the path of its field
-    │   └── RequestTooLargeError        the body passes a limit
+    │   ├── RequestTooLargeError        the body passes a limit
+    │   └── NotFoundError               nothing of that name here
     └── UpstreamError               the Claude API's, or the way to it
         ├── UpstreamStatusError         it answered with an error: status, type, message
         ├── UpstreamConnectionError     no connection, or it broke before the answer began
@@ -14,8 +15,8 @@
         ├── UpstreamProtocolError       it answered what is not HTTP, JSON or an event stream
         └── StreamInterruptedError      a stream ended before `message_stop`
 
-Errors are raised, never turned into a status by hand: ``rpc/status.py`` holds the one table from these classes to gRPC codes.
-The text of an error may travel to a caller, so it never holds a key, a header's value or another exception's text.
+Errors are raised, never turned into a status by hand: ``rpc/status.py`` holds the one table from these classes to gRPC
+codes. The text of an error may travel to a caller, so it never holds a key, a header's value or another exception's text.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from types import MappingProxyType
 __all__ = [
     "GatewayError",
     "InvalidRequestError",
+    "NotFoundError",
     "RequestError",
     "RequestTooLargeError",
     "SchemaError",
@@ -81,6 +83,10 @@ class RequestTooLargeError(RequestError):
         self.size = size
         self.limit = limit
         super().__init__(f"The request body has {size} bytes; at most {limit} are allowed.")
+
+
+class NotFoundError(RequestError):
+    """The gateway itself has nothing of that name; what upstream does not find is an `UpstreamStatusError`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,148 @@
+"""The command ``claude-grpc``: reads the command line and hands over to whoever does the work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from claude_grpc import __version__
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status comes back: 0, 1 for a failure, 2 for a wrong command line or setting."""
+    parser = argparse.ArgumentParser(prog="claude-grpc", description="A gRPC front door to the Claude API.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_simulate(commands)
+    _add_ask(commands)
+    _add_health(commands)
+    _add_demo(commands)
+    arguments = parser.parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status
+
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001 # argparse names this type nowhere else
+
+
+def _add_serve(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="start the gateway",
+        description="Start the gateway. Without a key it serves answers of the embedded simulator.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_settings_help(),
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where to serve (default 127.0.0.1:50051)")
+    parser.set_defaults(run=_serve)
+
+
+def _add_simulate(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("simulate", help="start the simulator of the Claude API, over HTTP")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", default="127.0.0.1:8080", help="where to serve (default %(default)s)"
+    )
+    parser.set_defaults(run=_simulate)
+
+
+def _add_ask(commands: _Commands[argparse.ArgumentParser]) -> None:
+    from claude_grpc_client import ask
+
+    parser = commands.add_parser("ask", help="ask Claude through a gateway and stream the answer")
+    ask.add_arguments(parser)
+    parser.set_defaults(run=ask.run)
+
+
+def _add_health(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("health", help="ask a gateway whether it serves")
+    parser.add_argument("--target", metavar="HOST:PORT", default="127.0.0.1:50051", help="default %(default)s")
+    parser.add_argument("--service", default="", help="health service to ask for, such as readiness or liveness")
+    parser.set_defaults(run=_health)
+
+
+def _add_demo(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("demo", help="start a gateway, ask it a question, stop it")
+    parser.set_defaults(run=_demo)
+
+
+def _settings_help() -> str:
+    try:
+        from claude_grpc.config import describe_settings
+    except ImportError:
+        return ""
+    return describe_settings()
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    # Must be set before grpc is first imported. Forking is nothing we do; handlers for it cost every call.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    try:
+        from claude_grpc.config import ConfigurationError, load_settings
+        from claude_grpc.server import serve
+        from claude_grpc.telemetry.logs import configure_logging
+    except ImportError as error:
+        return _fail(f"{error.name} is missing; install the gateway with: pip install 'claude-grpc[server]'")
+    try:
+        settings = load_settings(**({"listen": arguments.listen} if arguments.listen else {}))
+        configure_logging(settings.log_level, settings.log_format)
+        _run(serve(settings))
+    except ConfigurationError as error:
+        return _fail(str(error), status=2)
+    return 0
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from claude_grpc import simulator
+
+    host, _, port = arguments.listen.rpartition(":")
+    if not port.isdigit():
+        return _fail("--listen must be HOST:PORT, such as 127.0.0.1:8080", status=2)
+    try:
+        _run(simulator.run(host.strip("[]"), int(port), simulator.SimulatorOptions(delta_interval=0.02)))
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        return _fail(f"cannot listen on {arguments.listen}: {error.strerror}", status=2)
+    return 0
+
+
+def _health(arguments: argparse.Namespace) -> int:
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(arguments.target) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service=arguments.service), timeout=5
+            )
+        except grpc.RpcError as error:
+            return _fail(f"{arguments.target} gave no answer: {error.code().name}")
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    print(name)
+    return 0 if name == "SERVING" else 1
+
+
+def _demo(arguments: argparse.Namespace) -> int:  # noqa: ARG001 # it has none
+    from claude_grpc.demo import run_demo
+
+    return run_demo()
+
+
+def _run(coroutine: object) -> None:
+    import uvloop
+
+    uvloop.run(coroutine)  # type: ignore[arg-type]
+
+
+def _fail(message: str, status: int = 1) -> int:
+    print(f"claude-grpc: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Message to JSON bytes: the request's way out.
+
+Each message type is compiled once into a plan, so that a call looks at no descriptor. The same message gives the same
+bytes, always: keys in the order of the schema, raw JSON and text as they came. One pass writes and checks, and finds
+all that is wrong at once. What upstream decides by its own rules is not checked here, only what the contract cannot mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from claude_grpc.codec import rawjson
+from claude_grpc.codec.newer import refuse_newer_fields
+from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema, set_test
+from claude_grpc.codec.values import Pieces, Writer, quote, scalar_writer
+from claude_grpc.codec.violations import Path, Violations
+
+__all__ = ["Encoder"]
+
+
+class Encoder:
+    """Encodes messages of one type.
+
+    Args:
+        descriptor: The messages' type.
+        counting: Leave out the fields that only creating a message uses.
+    """
+
+    def __init__(self, descriptor: Descriptor, *, counting: bool = False) -> None:
+        self._plan = _Plans(counting)[descriptor]
+
+    def encode(self, message: Message, violations: Violations, *, path: str = "", first: bytes = b"") -> bytes:
+        """The message as one JSON object; of use only if no violation was found.
+
+        Args:
+            message: What to encode; not changed.
+            violations: Takes all that is wrong with the message.
+            path: Path of the message in the request.
+            first: Members to be written before all others, as ``"key":value``.
+        """
+        place: Path = (None, path) if path else None
+        refuse_newer_fields(message, place, violations)
+        pieces: Pieces = []
+        self._plan.write(message, pieces, place, violations, first)
+        return b"".join(pieces)
+
+
+class _Plan(Protocol):
+    def write(
+        self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b""
+    ) -> None:
+        """Write the message; ``first`` are members to be written before its own."""
+
+
+class _Plans(dict[Descriptor, _Plan]):
+    """The plans of one encoder. A plan is entered before it is compiled, for messages contain each other."""
+
+    def __init__(self, counting: bool) -> None:
+        super().__init__()
+        self.counting = counting
+
+    def __missing__(self, descriptor: Descriptor) -> _Plan:
+        schema = read_schema(descriptor)
+        plan = _UnionPlan(schema) if isinstance(schema, UnionSchema) else _ObjectPlan(schema)
+        self[descriptor] = plan
+        plan.compile(self)
+        return plan
+
+
+class _ObjectPlan:
+    def __init__(self, schema: ObjectSchema) -> None:
+        self._schema = schema
+        self._extra = schema.extra
+        self._constant = b'"type":' + quote(schema.type) if schema.type else b""
+        self._members: tuple[_Member, ...] = ()
+        self._members_after_extra: tuple[_Member, ...] = ()
+
+    def compile(self, plans: _Plans) -> None:
+        fields = self._schema.fields
+        members = [
+            (at, _Member(field, [g for g in fields if g.key == field.key], _writer(field, plans)))
+            for at, field in enumerate(fields)
+            if not (plans.counting and field.create_only)
+        ]
+        self._members = tuple(member for at, member in members if at < self._schema.extra_at)
+        self._members_after_extra = tuple(member for at, member in members if at >= self._schema.extra_at)
+
+    def write(
+        self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b""
+    ) -> None:
+        first = first or self._constant
+        out.append(b"{" + first)
+        start = len(out)
+        extra = getattr(message, self._extra).strip() if self._extra else ""
+        taken = self._keys_of(extra, path, violations) if extra else ()
+        for member in self._members:
+            member.write(message, out, path, violations, taken)
+        if taken:
+            out.append(b"," + extra[1:-1].encode())
+        for member in self._members_after_extra:
+            member.write(message, out, path, violations, taken)
+        if not first and len(out) > start:
+            out[start] = out[start][1:]  # every member brings its comma; the first one has nothing before it
+        out.append(b"}")
+
+    def _keys_of(self, extra: str, path: Path, violations: Violations) -> Collection[str]:
+        try:
+            members = rawjson.split_object(extra.encode())
+        except (ValueError, RecursionError) as error:
+            violations.add((path, self._extra), f"Is not valid JSON: {error}.")
+            return ()
+        if members is None:
+            violations.add((path, self._extra), "Must be a JSON object, not another kind of value.")
+            return ()
+        if self._constant and "type" in members:
+            violations.add((path, self._extra), "Holds `type`, which the message itself sets; leave it out.")
+        return members
+
+
+class _Member:
+    """One field of an object: whether its key is written, and what must be there.
+
+    Fields that share a key keep each other in ``rivals``: one of them may be set, and one is enough where the key is required.
+    """
+
+    def __init__(self, field: FieldSchema, same_key: list[FieldSchema], write_value: Writer) -> None:
+        self._field = field
+        self._prefix = b"," + quote(field.key) + b":"
+        self._write_value = write_value
+        self._is_set = set_test(field)
+        self._rivals = {rival.name: set_test(rival) for rival in same_key if rival is not field}
+        self._is_first = same_key[0] is field
+        self._writes_zero = (
+            field.required
+            and not (field.nonempty or field.presence)
+            and field.kind not in (Kind.ENUM, Kind.JSON)
+        )
+        self._must_be_set = (field.required or field.nonempty) and not self._writes_zero
+
+    def write(
+        self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Collection[str]
+    ) -> None:
+        key, name = self._field.key, self._field.name
+        if self._is_set(message):
+            if key in taken:
+                violations.add(
+                    (path, "extra_json"), f"Holds `{key}`, which `{name}` sets as well; set it once."
+                )
+            if self._is_first and (rival := self._set_rival(message)):
+                violations.add((path, rival), f"Set this or `{name}`, not both.")
+            out.append(self._prefix)
+            self._write_value(message, out, path, violations)
+        elif key in taken or self._set_rival(message):
+            return
+        elif self._writes_zero:
+            out.append(self._prefix)
+            self._write_value(message, out, path, violations)
+        elif self._must_be_set:
+            violations.add(
+                (path, name), "Required." if not self._rivals else f"Required: this or {self._others()}."
+            )
+
+    def _set_rival(self, message: Message) -> str:
+        return next((name for name, is_set in self._rivals.items() if is_set(message)), "")
+
+    def _others(self) -> str:
+        return " or ".join(f"`{name}`" for name in self._rivals)
+
+
+class _UnionPlan:
+    def __init__(self, schema: UnionSchema) -> None:
+        self._schema = schema
+        self._names = ", ".join([*(arm.name for arm in schema.arms), schema.opaque])
+        self._arms: dict[str, tuple[str, bool, bytes, _Plan]] = {}
+
+    def compile(self, plans: _Plans) -> None:
+        self._arms = {
+            arm.name: (arm.tag, arm.untyped, b'"type":' + quote(arm.tag), plans[arm.message])
+            for arm in self._schema.arms
+        }
+
+    def write(
+        self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b""
+    ) -> None:
+        schema = self._schema
+        name = message.WhichOneof(schema.oneof)
+        given = getattr(message, schema.discriminator)
+        if name is None:
+            violations.add((path, schema.oneof), f"Required: set one of {self._names}.")
+        elif name == schema.opaque:
+            out.append(self._opaque(getattr(message, name), given, path, violations))
+        else:
+            tag, untyped, typed, plan = self._arms[name]
+            if given not in ("", tag):
+                violations.add((path, schema.discriminator), f"Must be `{tag}`, or empty, beside `{name}`.")
+            plan.write(
+                getattr(message, name), out, (path, name), violations, b"" if untyped and not given else typed
+            )
+
+    def _opaque(self, text: str, given: str, path: Path, violations: Violations) -> bytes:
+        place = (path, self._schema.opaque)
+        raw = text.encode()
+        try:
+            members = rawjson.split_object(raw)
+        except (ValueError, RecursionError) as error:
+            violations.add(place, f"Is not valid JSON: {error}.")
+            return raw
+        if members is None:
+            violations.add(place, "Must be a JSON object, not another kind of value.")
+        elif given and rawjson.read_string(members.get("type", b"null")) != given:
+            violations.add((path, self._schema.discriminator), "Must be the JSON's own `type`, or empty.")
+        return raw
+
+
+def _writer(field: FieldSchema, plans: _Plans) -> Writer:
+    if field.message is None:
+        return scalar_writer(field)
+    name, plan = field.name, plans[field.message]
+
+    def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:
+        plan.write(getattr(message, name), out, (path, name), violations)
+
+    def write_list(message: Message, out: Pieces, path: Path, violations: Violations) -> None:
+        place, separator = (path, name), b"["
+        for index, element in enumerate(getattr(message, name)):
+            out.append(separator)
+            plan.write(element, out, (place, index), violations)
+            separator = b","
+        out.append(b"]" if separator == b"," else b"[]")
+
+    return write_list if field.repeated else write

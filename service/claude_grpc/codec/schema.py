@@ -1,0 +1,242 @@
+"""A message's descriptor and options, read once into the few facts that the encoder and the decoder need.
+
+Holds no plan of its own and touches no message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from claude_grpc.errors import SchemaError
+from claude_grpc.v1 import wire_pb2
+
+__all__ = ["Arm", "FieldSchema", "Kind", "ObjectSchema", "UnionSchema", "read_schema", "set_test"]
+
+
+class Kind(Enum):
+    """What a field is in JSON."""
+
+    STRING = auto()
+    BYTES = auto()
+    BOOL = auto()
+    INT = auto()
+    DOUBLE = auto()
+    ENUM = auto()
+    MESSAGE = auto()
+    JSON = auto()
+
+
+_KINDS = {
+    FieldDescriptor.TYPE_STRING: Kind.STRING,
+    FieldDescriptor.TYPE_BYTES: Kind.BYTES,
+    FieldDescriptor.TYPE_BOOL: Kind.BOOL,
+    FieldDescriptor.TYPE_INT32: Kind.INT,
+    FieldDescriptor.TYPE_INT64: Kind.INT,
+    FieldDescriptor.TYPE_DOUBLE: Kind.DOUBLE,
+    FieldDescriptor.TYPE_ENUM: Kind.ENUM,
+    FieldDescriptor.TYPE_MESSAGE: Kind.MESSAGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSchema:
+    """One field of an object.
+
+    Attributes:
+        name: The field's name in the message.
+        key: Its key in the JSON object.
+        presence: Whether the message can tell unset from zero.
+        json_object: Whether a field of kind JSON must be an object.
+        spellings: Enum number to JSON string, for kind ENUM.
+        raw_name: For kind ENUM, the string field that holds the raw spelling; empty if there is none.
+        message: Descriptor of the field's message, for kind MESSAGE.
+    """
+
+    name: str
+    key: str
+    kind: Kind
+    repeated: bool
+    presence: bool
+    required: bool
+    nonempty: bool
+    create_only: bool
+    json_object: bool
+    spellings: dict[int, str] = field(default_factory=dict)
+    raw_name: str = ""
+    message: Descriptor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSchema:
+    """A message that is one JSON object with keys of its own.
+
+    Attributes:
+        type: The constant ``type`` of the object, empty if it has none.
+        fields: In the order of declaration, which is that of the keys; without the ``extra`` field.
+        extra: Name of the field for all that has no field; empty if the message has none.
+        extra_at: How many of ``fields`` come before it.
+    """
+
+    descriptor: Descriptor
+    type: str
+    fields: tuple[FieldSchema, ...]
+    extra: str
+    extra_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm of a union: its field, the ``type`` it stands for, whether it stands for objects without one, too."""
+
+    name: str
+    tag: str
+    untyped: bool
+    message: Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class UnionSchema:
+    """A message that stands for one of several kinds of JSON object, told apart by their ``type``.
+
+    Attributes:
+        oneof: Name of the oneof that holds the arms.
+        discriminator: Name of the string field beside it that holds the ``type``.
+        opaque: Name of the arm that takes any object as JSON.
+    """
+
+    descriptor: Descriptor
+    oneof: str
+    discriminator: str
+    arms: tuple[Arm, ...]
+    opaque: str
+
+
+@cache
+def read_schema(descriptor: Descriptor) -> ObjectSchema | UnionSchema:
+    """The schema of a message.
+
+    Raises:
+        SchemaError: The options contradict each other or the descriptor.
+    """
+    if any(_wire(f).tag for f in descriptor.fields):
+        return _read_union(descriptor)
+    return _read_object(descriptor)
+
+
+def set_test(field: FieldSchema) -> Callable[[Message], bool]:
+    """Tells whether a message has the field set, so that its key is written."""
+    name, raw_name = field.name, field.raw_name
+    if field.presence:
+        return lambda message: message.HasField(name)
+    if raw_name:
+        return lambda message: bool(getattr(message, name) or getattr(message, raw_name))
+    return lambda message: bool(getattr(message, name))
+
+
+def _wire(field_descriptor: FieldDescriptor) -> wire_pb2.FieldWire:
+    return field_descriptor.GetOptions().Extensions[wire_pb2.wire]  # type: ignore[no-any-return]
+
+
+def _read_union(descriptor: Descriptor) -> UnionSchema:
+    arms: list[Arm] = []
+    discriminator = opaque = oneof = ""
+    for f in descriptor.fields:
+        wire = _wire(f)
+        if wire.discriminator:
+            discriminator = f.name
+        elif f.containing_oneof is None:
+            raise SchemaError(f"{f.full_name}: beside its oneof a union has only its discriminator")
+        elif wire.opaque:
+            opaque, oneof = f.name, f.containing_oneof.name
+        elif wire.tag and f.message_type is not None:
+            arms.append(Arm(f.name, wire.tag, wire.untyped, f.message_type))
+        else:
+            raise SchemaError(f"{f.full_name}: an arm of a union is a message with a tag")
+    if not (discriminator and opaque):
+        raise SchemaError(f"{descriptor.full_name}: a union has a discriminator and an opaque arm")
+    _refuse_twins(descriptor, [arm.tag for arm in arms])
+    return UnionSchema(descriptor, oneof, discriminator, tuple(arms), opaque)
+
+
+def _read_object(descriptor: Descriptor) -> ObjectSchema:
+    fields: list[FieldSchema] = []
+    extra, extra_at = "", 0
+    raw_names = dict(_raw_twins(descriptor))
+    for f in descriptor.fields:
+        wire = _wire(f)
+        if wire.gateway or f.name in raw_names.values():
+            continue
+        if wire.extra:
+            extra, extra_at = f.name, len(fields)
+        else:
+            fields.append(_read_field(f, wire, raw_names.get(f.name, "")))
+    for key in {f.key for f in fields}:
+        _refuse_twins(descriptor, [_shape(f) for f in fields if f.key == key])
+    constant = descriptor.GetOptions().Extensions[wire_pb2.wire_object].type
+    return ObjectSchema(descriptor, constant, tuple(fields), extra, extra_at)
+
+
+def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> FieldSchema:
+    kind = Kind.JSON if wire.json else _KINDS.get(f.type)
+    if kind is None or (kind is Kind.JSON and f.type != FieldDescriptor.TYPE_STRING):
+        raise SchemaError(f"{f.full_name}: no JSON kind for this type of field")
+    if f.containing_oneof is not None and not f.has_presence:
+        raise SchemaError(f"{f.full_name}: only a union has a oneof")
+    return FieldSchema(
+        name=f.name,
+        key=_key(f),
+        kind=kind,
+        repeated=f.is_repeated,
+        presence=f.has_presence,
+        required=wire.required,
+        nonempty=wire.nonempty,
+        create_only=wire.create_only,
+        json_object=wire.json == wire_pb2.JSON_KIND_OBJECT,
+        spellings=_spellings(f) if kind is Kind.ENUM else {},
+        raw_name=raw_name,
+        message=f.message_type,
+    )
+
+
+def _key(f: FieldDescriptor) -> str:
+    return _wire(f).name or f.name
+
+
+def _raw_twins(descriptor: Descriptor) -> Iterator[tuple[str, str]]:
+    """Pairs of an enum field and the string field that shares its key."""
+    for f in descriptor.fields:
+        if f.type == FieldDescriptor.TYPE_ENUM:
+            for twin in descriptor.fields:
+                if twin.type == FieldDescriptor.TYPE_STRING and _key(twin) == _key(f):
+                    yield f.name, twin.name
+
+
+def _spellings(f: FieldDescriptor) -> dict[int, str]:
+    spellings = {
+        v.number: v.GetOptions().Extensions[wire_pb2.spelling] for v in f.enum_type.values if v.number
+    }
+    if not all(spellings.values()):
+        raise SchemaError(f"{f.enum_type.full_name}: every value but the zero one needs a spelling")
+    return spellings
+
+
+def _shape(f: FieldSchema) -> str:
+    """What tells two fields of one key apart in JSON."""
+    if f.repeated:
+        return "array"
+    return {Kind.MESSAGE: "object", Kind.JSON: "object", Kind.BYTES: "string", Kind.ENUM: "string"}.get(
+        f.kind, f.kind.name.lower()
+    )
+
+
+def _refuse_twins(descriptor: Descriptor, values: list[str]) -> None:
+    if len(set(values)) != len(values):
+        raise SchemaError(
+            f"{descriptor.full_name}: two fields cannot be told apart in JSON: {sorted(values)}"
+        )

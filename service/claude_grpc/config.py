@@ -1,0 +1,173 @@
+"""All settings, read once at start from the environment and from mounted secrets, and nowhere else.
+
+The Claude API's own names are kept: ``ANTHROPIC_API_KEY``, ``ANTHROPIC_AUTH_TOKEN``, ``ANTHROPIC_BASE_URL``. All others
+begin with ``CLAUDE_GRPC_``. A secret may also be a file in the folder ``CLAUDE_GRPC_SECRETS_DIR``, named after its
+variable in lower case.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    Field,
+    HttpUrl,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+__all__ = ["ConfigurationError", "Settings", "describe_settings", "load_settings", "variable"]
+
+_PREFIX = "CLAUDE_GRPC_"
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}")
+
+
+def _check_address(address: str) -> str:
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::]:50051")
+    return address
+
+
+def _check_credential(credential: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]*", credential.get_secret_value()):
+        raise ValueError("must be printable ASCII without spaces, for it goes into an HTTP header")
+    return credential
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+Credential = Annotated[SecretStr, AfterValidator(_check_credential)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class ConfigurationError(Exception):
+    """A setting is wrong; the text names it and says what would be right."""
+
+
+class Settings(BaseSettings):
+    """The settings; each field's description is what ``--help`` shows."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    listen: Address = Field(
+        "127.0.0.1:50051", description="HOST:PORT to serve on; port 0 takes a free one, [::]:50051 all addresses."
+    )
+    anthropic_api_key: Credential | None = Field(
+        None, validation_alias=AliasChoices("ANTHROPIC_API_KEY"), description="Key of the Claude API, sent as x-api-key."
+    )
+    anthropic_auth_token: Credential | None = Field(
+        None,
+        validation_alias=AliasChoices("ANTHROPIC_AUTH_TOKEN"),
+        description="Token of the Claude API, sent as Authorization: Bearer; instead of a key.",
+    )
+    anthropic_base_url: HttpUrl = Field(
+        HttpUrl("https://api.anthropic.com"),
+        validation_alias=AliasChoices("ANTHROPIC_BASE_URL"),
+        description="Where the Claude API is.",
+    )
+    anthropic_version: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] = Field(
+        "2026-10-21", description="The anthropic-version of requests that name none."
+    )
+    simulator: Literal["auto", "never", "always"] = Field(
+        "auto",
+        description="The embedded simulator instead of the Claude API: auto takes it when there is no key; with never "
+        "the start fails then.",
+    )
+    engine: Literal["aiohttp", "httpx"] = Field(
+        "aiohttp", description="What speaks HTTP to the Claude API: aiohttp (HTTP/1.1, fast) or httpx (HTTP/2)."
+    )
+    max_connections: int = Field(1000, ge=1, description="Most connections to the Claude API.")
+    connect_timeout: Seconds = Field(5.0, description="Seconds to connect to the Claude API.")
+    read_timeout: Seconds = Field(600.0, description="Seconds that the Claude API may be silent.")
+    write_timeout: Seconds = Field(60.0, description="Seconds that sending a piece of a request may take.")
+    pool_timeout: Seconds = Field(60.0, description="Seconds to wait for a free connection.")
+    max_retries: int = Field(2, ge=0, le=10, description="How often opening a call upstream is tried again.")
+    max_request_bytes: int = Field(
+        40 * 1024 * 1024, ge=1024, description="Most bytes of one gRPC request message; larger ones gRPC itself refuses."
+    )
+    max_body_bytes: int = Field(
+        32_000_000, ge=1024, description="Most bytes of a message's JSON body; the Claude API takes 32 MB."
+    )
+    max_response_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024, description="Most bytes of an answer that is not streamed, and of one event."
+    )
+    drain_delay: float = Field(
+        0.0, ge=0, description="Seconds from SIGTERM, when health says NOT_SERVING, until new calls are refused."
+    )
+    drain_grace: float = Field(600.0, ge=0, description="Seconds that running calls may then take to end.")
+    reflection: bool = Field(True, description="Whether server reflection tells tools which services there are.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json is one object a line; auto is text on a terminal and json elsewhere."
+    )
+    secrets_dir: Path | None = Field(None, description="Folder of mounted secrets, one file each.")
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> Self:
+        if self.anthropic_api_key and self.anthropic_auth_token:
+            raise ValueError("ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set; set one of them")
+        if self.simulator == "never" and not self.has_credential:
+            raise ValueError("there is no ANTHROPIC_API_KEY and no ANTHROPIC_AUTH_TOKEN, and the simulator is set to never")
+        return self
+
+    @property
+    def has_credential(self) -> bool:
+        """Whether there is a key or a token for the Claude API."""
+        return bool(self.anthropic_api_key or self.anthropic_auth_token)
+
+    @property
+    def simulates(self) -> bool:
+        """Whether the embedded simulator stands in for the Claude API."""
+        return self.simulator == "always" or (self.simulator == "auto" and not self.has_credential)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process; ``overrides`` come from the command line.
+
+    Raises:
+        ConfigurationError: One is wrong.
+    """
+    try:
+        return Settings(_secrets_dir=_secrets_dir(os.environ), **overrides)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_explain(dict(e)) for e in error.errors())) from None
+
+
+def describe_settings() -> str:
+    """Every setting with its default and what it does, for a terminal."""
+    lines = ["settings, from the environment:"]
+    for name, field in Settings.model_fields.items():
+        default = f" Default: {field.default}." if field.default is not None else ""
+        lines += [f"  {variable(name)}", *textwrap.wrap(f"{field.description}{default}", 90, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+    return "\n".join(lines)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    own = name.upper()
+    return own if Settings.model_fields[name].validation_alias else _PREFIX + own
+
+
+def _secrets_dir(environ: Mapping[str, str]) -> str | None:
+    path = environ.get(f"{_PREFIX}SECRETS_DIR")
+    if path and not Path(path).is_dir():
+        raise ConfigurationError(f"{_PREFIX}SECRETS_DIR: there is no folder {path}")
+    return path or None
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = str(error["loc"][0])
+    return f"{name if name.isupper() else variable(name)}: {message}"

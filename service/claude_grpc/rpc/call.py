@@ -1,0 +1,52 @@
+"""One call, as a servicer sees it: who calls, how long is left, what is to be told at the end.
+
+Knows nothing of ``grpc.aio``, so that a servicer can be called straight in a test, and another front can stand beside ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from claude_grpc.errors import UpstreamContext
+from claude_grpc.rpc.status import RpcStatus
+
+__all__ = ["Call"]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of an RPC.
+
+    Attributes:
+        method: ``claude_grpc.v1.MessagesService/StreamMessage``.
+        metadata: What the caller sent, keys in lower case.
+        deadline: When the caller stops waiting, in seconds of ``time.monotonic``; None if it never does.
+        trailers: Trailing metadata, to be sent however the call ends.
+        status: How the call failed; None while it has not.
+        started: When it began, in seconds of ``time.monotonic``.
+        upstream: What is known of the HTTP exchange behind it.
+    """
+
+    method: str
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    deadline: float | None = None
+    trailers: dict[str, str] = field(default_factory=dict)
+    status: RpcStatus | None = None
+    started: float = field(default_factory=time.monotonic)
+    upstream: UpstreamContext = field(default_factory=UpstreamContext)
+
+    def answered(self, context: UpstreamContext) -> None:
+        """Note what came back from upstream, and pass on what callers want to know of it."""
+        self.upstream = context
+        self.trailers.update(_passed_on(context))
+
+
+def _passed_on(context: UpstreamContext) -> Mapping[str, str]:
+    trailers = {key: value for key, value in context.headers.items() if key.startswith("anthropic-ratelimit-")}
+    trailers["claude-grpc-attempts"] = str(context.attempts)
+    if context.request_id:
+        trailers["request-id"] = context.request_id
+    return trailers

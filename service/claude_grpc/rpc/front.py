@@ -1,0 +1,133 @@
+"""The only room that knows ``grpc.aio``'s context: makes handlers of servicers, and turns how they end into what gRPC sends.
+
+A servicer's method takes the request and a `Call`, and returns a message or an async iterator of messages. It raises
+errors of the tree and never aborts. Cancellation is asyncio's own: it travels through the servicer down to the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from typing import Any
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+
+from claude_grpc.errors import GatewayError, SchemaError
+from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.status import bug_status, status_of
+
+__all__ = ["Front", "Layer"]
+
+Layer = Callable[[Call], AbstractAsyncContextManager[None]]
+"""Stands around every call of whatever kind: entered before the handler, left when the call has ended.
+
+On leaving, ``call.status`` says how the call failed; a cancelled call shows as `asyncio.CancelledError`.
+"""
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+_log = logging.getLogger(__name__)
+
+
+class Front:
+    """Makes gRPC handlers of servicers.
+
+    Args:
+        layers: From the outermost to the innermost.
+    """
+
+    def __init__(self, layers: Sequence[Layer] = ()) -> None:
+        self._layers = tuple(layers)
+
+    def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
+        """The handler of a whole service.
+
+        Raises:
+            SchemaError: The servicer lacks a method of the service.
+        """
+        handlers = {method.name: self._method_handler(method, servicer) for method in service.methods}
+        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+    def _method_handler(self, method: MethodDescriptor, servicer: object) -> grpc.RpcMethodHandler[Any, Any]:
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower()
+        handle = getattr(servicer, name, None)
+        if handle is None:
+            raise SchemaError(f"{type(servicer).__name__} has no method {name} for {method.full_name}")
+        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+        behaviour = self._stream(method, handle) if method.server_streaming else self._unary(method, handle)
+        return make(
+            behaviour,
+            request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
+            response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
+        )
+
+    def _unary(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> Any:
+        async def behaviour(request: Message, context: _Context) -> Message | None:
+            answer: Message | None = None
+
+            async def run(call: Call) -> None:
+                nonlocal answer
+                answer = await handle(request, call)
+
+            await self._run(method, context, run)
+            return answer
+
+        return behaviour
+
+    def _stream(self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncIterator[Message]]) -> Any:
+        async def behaviour(request: Message, context: _Context) -> None:
+            async def run(call: Call) -> None:
+                # Closed here and now, whatever ends the call: upstream's socket hangs on it.
+                async with aclosing(handle(request, call)) as answers:  # type: ignore[type-var] # they are generators
+                    async for answer in answers:
+                        await context.write(answer)
+
+            await self._run(method, context, run)
+
+        return behaviour
+
+    async def _run(
+        self, method: MethodDescriptor, context: _Context, run: Callable[[Call], Awaitable[None]]
+    ) -> None:
+        call = _call(method, context)
+        async with AsyncExitStack() as stack:
+            for layer in self._layers:
+                await stack.enter_async_context(layer(call))
+            await _note_failure(call, context, run(call))
+        if call.status is None:
+            context.set_trailing_metadata(tuple(call.trailers.items()))
+            return
+        trailers = {**call.trailers, **call.status.trailers}
+        await context.abort(call.status.code, call.status.message, tuple(trailers.items()))
+
+
+async def _note_failure(call: Call, context: _Context, running: Awaitable[None]) -> None:
+    try:
+        await running
+    except GatewayError as error:
+        context_of_error = getattr(error, "context", None)
+        if context_of_error is not None:
+            call.answered(context_of_error)
+        call.status = status_of(error)
+    except Exception:
+        if context.done():
+            # The caller left while a message was being written; gRPC reports that as an error of the write.
+            raise asyncio.CancelledError from None
+        call.status, error_id = bug_status()
+        _log.exception("A handler failed", extra={"method": call.method, "error_id": error_id})
+
+
+def _call(method: MethodDescriptor, context: _Context) -> Call:
+    left = context.time_remaining()
+    return Call(
+        method=f"{method.containing_service.full_name}/{method.name}",
+        metadata={key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)},
+        deadline=None if left is None else time.monotonic() + left,
+    )

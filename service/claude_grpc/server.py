@@ -1,0 +1,162 @@
+"""Assembly: what a gateway is made of, in which order it is built, and how it is taken down.
+
+A drain goes: health says NOT_SERVING and every watch ends; a delay, for balancers to notice; new calls are refused while running
+ones end; the connections upstream are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from claude_grpc import __version__
+from claude_grpc.config import ConfigurationError, Settings
+from claude_grpc.rpc.forward import Forward
+from claude_grpc.rpc.front import Front
+from claude_grpc.rpc.gateway import SCHEMA_REVISION, GatewayServicer
+from claude_grpc.rpc.health import Health, HealthServicer
+from claude_grpc.rpc.layers import log_call
+from claude_grpc.rpc.messages import MessagesServicer
+from claude_grpc.rpc.reflection import reflection_handlers
+from claude_grpc.simulator import Simulator, SimulatorOptions
+from claude_grpc.upstream import Endpoint, RetryPolicy, Timeouts, UpstreamClient, make_transport
+from claude_grpc.v1 import gateway_pb2, messages_pb2
+
+__all__ = ["Gateway", "open_gateway", "serve"]
+
+_log = logging.getLogger(__name__)
+
+_SERVICES = {
+    "messages": messages_pb2.DESCRIPTOR.services_by_name["MessagesService"],
+    "gateway": gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+}
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
+_NAMES = tuple(service.full_name for service in _SERVICES.values())
+
+
+class Gateway:
+    """A gateway that serves.
+
+    Attributes:
+        target: Its address, ``HOST:PORT``.
+    """
+
+    def __init__(self, server: grpc.aio.Server, health: Health, settings: Settings, target: str) -> None:
+        self._server = server
+        self._health = health
+        self._settings = settings
+        self.target = target
+
+    async def drain(self) -> None:
+        """Stop taking calls, and let those that run come to their end."""
+        _log.info("Draining", extra={"delay": self._settings.drain_delay, "grace": self._settings.drain_grace})
+        self._health.drain()
+        await asyncio.sleep(self._settings.drain_delay)
+        await self._server.stop(self._settings.drain_grace)
+        _log.info("Drained")
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """A gateway that serves until the context is left, which ends what still runs."""
+    async with AsyncExitStack() as stack:
+        base_url = str(settings.anthropic_base_url)
+        if settings.simulates:
+            simulator = await stack.enter_async_context(Simulator(SimulatorOptions(delta_interval=0.02)))
+            base_url = simulator.base_url
+            _log.warning(
+                "NO CLAUDE HERE: answers come from the embedded simulator. "
+                "Set ANTHROPIC_API_KEY to reach the Claude API.",
+                extra={"simulator": base_url},
+            )
+        client = _client(settings, base_url)
+        stack.push_async_callback(client.aclose)
+        health = Health(_NAMES)
+        server = _server(settings, client, health, base_url)
+        stack.push_async_callback(server.stop, None)
+        try:
+            port = server.add_insecure_port(settings.listen)
+        except RuntimeError:
+            raise ConfigurationError(f"cannot listen on {settings.listen}; is the port taken?") from None
+        await server.start()
+        yield Gateway(server, health, settings, f"{settings.listen.rpartition(':')[0]}:{port}")
+
+
+def _client(settings: Settings, base_url: str) -> UpstreamClient:
+    timeouts = Timeouts(
+        connect=settings.connect_timeout,
+        read=settings.read_timeout,
+        write=settings.write_timeout,
+        pool=settings.pool_timeout,
+    )
+    key, token = settings.anthropic_api_key, settings.anthropic_auth_token
+    endpoint = Endpoint(
+        base_url=base_url,
+        # The simulator takes any key, and a real one is none of its business.
+        api_key="simulator" if settings.simulates else key.get_secret_value() if key else None,
+        auth_token=token.get_secret_value() if token and not settings.simulates else None,
+        anthropic_version=settings.anthropic_version,
+    )
+    transport = make_transport(settings.engine, max_connections=settings.max_connections)
+    return UpstreamClient(transport, endpoint, timeouts, RetryPolicy(max_retries=settings.max_retries))
+
+
+def _server(settings: Settings, client: UpstreamClient, health: Health, base_url: str) -> grpc.aio.Server:
+    info = gateway_pb2.GetServerInfoResponse(
+        version=__version__,
+        schema_revision=SCHEMA_REVISION,
+        anthropic_version=settings.anthropic_version,
+        upstream_host=urlsplit(base_url).netloc.rpartition("@")[2],
+        simulated=settings.simulates,
+        limits=gateway_pb2.Limits(
+            max_request_bytes=settings.max_request_bytes, max_body_bytes=settings.max_body_bytes
+        ),
+    )
+    forward = Forward(client, max_body_bytes=settings.max_body_bytes)
+    servicers = {"messages": MessagesServicer(forward), "gateway": GatewayServicer(info)}
+    front = Front(layers=[log_call])
+    server = grpc.aio.server(options=_options(settings))
+    handlers = [front.handler(_SERVICES[name], servicer) for name, servicer in servicers.items()]
+    # Health is asked every second and by everybody: no layer stands around it.
+    handlers.append(Front().handler(_HEALTH, HealthServicer(health)))
+    if settings.reflection:
+        handlers.extend(reflection_handlers((*_NAMES, _HEALTH.full_name)))
+    server.add_generic_rpc_handlers(tuple(handlers))
+    return server
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_request_bytes),
+        ("grpc.max_send_message_length", -1),
+        # A second server on the port is a mistake that should be told.
+        ("grpc.so_reuseport", 0),
+        # Clients may ping every 10 s, also when they are silent; the default answers that with GOAWAY.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # And we ask after peers that are gone without a word.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # Connections that never say what they want.
+        ("grpc.server_handshake_timeout_ms", 10_000),
+    ]
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Prints the address to standard output once it takes calls."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stopped.set)
+    async with open_gateway(settings) as gateway:
+        print(f"claude-grpc is listening on {gateway.target}", flush=True)  # noqa: T201 # for whoever started it
+        _log.info("Serving", extra={"target": gateway.target, "version": __version__})
+        await stopped.wait()
+        await gateway.drain()
