@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         "the start fails then.",
     )
     engine: Literal["aiohttp", "httpx"] = Field(
-        "aiohttp", description="What speaks HTTP to the Claude API: aiohttp (HTTP/1.1, fast) or httpx (HTTP/2)."
+        "aiohttp", description="What speaks HTTP to the Claude API: aiohttp, or httpx's own, which is slower."
     )
     max_connections: int = Field(1000, ge=1, description="Most connections to the Claude API.")
     connect_timeout: Seconds = Field(5.0, description="Seconds to connect to the Claude API.")

@@ -26,7 +26,7 @@ from claude_grpc.rpc.layers import log_call
 from claude_grpc.rpc.messages import MessagesServicer
 from claude_grpc.rpc.reflection import reflection_handlers
 from claude_grpc.simulator import Simulator, SimulatorOptions
-from claude_grpc.upstream import Endpoint, RetryPolicy, Timeouts, UpstreamClient, make_transport
+from claude_grpc.upstream import Endpoint, RetryPolicy, Timeouts, UpstreamClient, environment_proxy, make_transport
 from claude_grpc.v1 import gateway_pb2, messages_pb2
 
 __all__ = ["Gateway", "open_gateway", "serve"]
@@ -104,8 +104,18 @@ def _client(settings: Settings, base_url: str) -> UpstreamClient:
         auth_token=token.get_secret_value() if token and not settings.simulates else None,
         anthropic_version=settings.anthropic_version,
     )
-    transport = make_transport(settings.engine, max_connections=settings.max_connections)
-    return UpstreamClient(transport, endpoint, timeouts, RetryPolicy(max_retries=settings.max_retries))
+    transport = make_transport(
+        settings.engine, proxy=environment_proxy(base_url), max_connections=settings.max_connections
+    )
+    return UpstreamClient(
+        transport,
+        endpoint,
+        timeouts=timeouts,
+        retry=RetryPolicy(max_retries=settings.max_retries),
+        user_agent=f"claude-grpc/{__version__}",
+        max_response_bytes=settings.max_response_bytes,
+        max_event_bytes=settings.max_response_bytes,
+    )
 
 
 def _server(settings: Settings, client: UpstreamClient, health: Health, base_url: str) -> grpc.aio.Server:

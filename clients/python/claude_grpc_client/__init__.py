@@ -1,1 +1,52 @@
-"""A small idiomatic Python client for claude-grpc."""
+"""A client for claude-grpc: Claude over gRPC, for asyncio and for threads.
+
+It stands on the generated stubs in ``claude_grpc.v1``, whose messages go in and come out as they are, and knows nothing
+of the gateway's inside.
+"""
+
+from claude_grpc_client.aio import AsyncClient, AsyncMessageStream
+from claude_grpc_client.errors import (
+    AuthenticationError,
+    CallCancelledError,
+    ClaudeError,
+    ConflictError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    UnavailableError,
+    UnimplementedError,
+    from_rpc_error,
+)
+from claude_grpc_client.events import text_of, thinking_of
+from claude_grpc_client.messages import Turn, turn, user
+from claude_grpc_client.sync import Client, MessageStream
+
+__all__ = [
+    "AsyncClient",
+    "AsyncMessageStream",
+    "AuthenticationError",
+    "CallCancelledError",
+    "ClaudeError",
+    "Client",
+    "ConflictError",
+    "DeadlineExceededError",
+    "FailedPreconditionError",
+    "InternalError",
+    "InvalidRequestError",
+    "MessageStream",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "Turn",
+    "UnavailableError",
+    "UnimplementedError",
+    "from_rpc_error",
+    "text_of",
+    "thinking_of",
+    "turn",
+    "user",
+]

@@ -100,7 +100,7 @@ class _ObjectPlan:
     def _holds(self, members: Members) -> bool:
         return all(key in members for key in self._needed)
 
-    def _fill(self, message: Message, members: Members, skip: str = "") -> bool:
+    def _fill(self, message: Message, members: Members, skip: str | None = None) -> bool:
         rest: Members = {}
         for key, value in members.items():
             reader = self._readers.get(key)

@@ -133,13 +133,10 @@ class _Member:
         self._write_value = write_value
         self._is_set = set_test(field)
         self._rivals = {rival.name: set_test(rival) for rival in same_key if rival is not field}
+        self._or_rivals = "".join(f", or `{name}`" for name in self._rivals)
         self._is_first = same_key[0] is field
-        self._writes_zero = (
-            field.required
-            and not (field.nonempty or field.presence)
-            and field.kind not in (Kind.ENUM, Kind.JSON)
-        )
-        self._must_be_set = (field.required or field.nonempty) and not self._writes_zero
+        self._writes_zero = field.required and not field.presence and field.kind not in (Kind.ENUM, Kind.JSON)
+        self._must_be_set = field.nonempty or (field.required and not self._writes_zero)
 
     def write(
         self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Collection[str]
@@ -154,21 +151,15 @@ class _Member:
                 violations.add((path, rival), f"Set this or `{name}`, not both.")
             out.append(self._prefix)
             self._write_value(message, out, path, violations)
-        elif key in taken or self._set_rival(message):
-            return
-        elif self._writes_zero:
-            out.append(self._prefix)
-            self._write_value(message, out, path, violations)
-        elif self._must_be_set:
-            violations.add(
-                (path, name), "Required." if not self._rivals else f"Required: this or {self._others()}."
-            )
+        elif key not in taken and not self._set_rival(message):
+            if self._must_be_set:
+                violations.add((path, name), f"Required{self._or_rivals}.")
+            if self._writes_zero:
+                out.append(self._prefix)
+                self._write_value(message, out, path, violations)
 
     def _set_rival(self, message: Message) -> str:
         return next((name for name, is_set in self._rivals.items() if is_set(message)), "")
-
-    def _others(self) -> str:
-        return " or ".join(f"`{name}`" for name in self._rivals)
 
 
 class _UnionPlan:

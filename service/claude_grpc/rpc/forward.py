@@ -17,7 +17,7 @@ from claude_grpc.codec import Decoder, Encoder, Violations
 from claude_grpc.errors import RequestTooLargeError, StreamInterruptedError, UpstreamContext, UpstreamError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.headers import HeaderFields, read_headers
-from claude_grpc.upstream import EventStream, UpstreamClient, UpstreamRequest, error_from_event
+from claude_grpc.upstream import EventStream, UpstreamClient, UpstreamRequest, api_error
 from claude_grpc.v1.messages_pb2 import StreamMessageResponse
 
 __all__ = ["Forward", "Route"]
@@ -102,7 +102,7 @@ class Forward:
         violations.raise_if_any()
         if len(body) > self._max_body_bytes:
             raise RequestTooLargeError(len(body), self._max_body_bytes)
-        return UpstreamRequest("POST", route.path, body=body, headers=headers, deadline=call.deadline)
+        return UpstreamRequest(method="POST", path=route.path, body=body, headers=headers, deadline=call.deadline)
 
 
 def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
@@ -118,7 +118,7 @@ async def _messages(
             for event in read:
                 message = decoder.decode(event.data)
                 if message.type == "error":
-                    raise error_from_event(event.data)
+                    raise api_error(200, event.data, context)
                 yield message
                 if not context.partial:
                     context = replace(context, partial=True)

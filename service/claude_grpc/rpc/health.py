@@ -29,12 +29,16 @@ class Health:
     """
 
     def __init__(self, services: tuple[str, ...] = ()) -> None:
-        self._ready = {"", "readiness", *services}
+        self._ready = ("", "readiness", *services)
         self._draining = asyncio.Event()
 
     def drain(self) -> None:
         """Say NOT_SERVING from now on, and end every ``Watch``."""
         self._draining.set()
+
+    def services(self) -> tuple[str, ...]:
+        """Every name there is a status for."""
+        return (*self._ready, "liveness")
 
     def status(self, service: str) -> int | None:
         """The status of a service, None for a name that is not known."""
@@ -61,6 +65,14 @@ class HealthServicer:
         if status is None:
             raise NotFoundError("Not a service of this gateway; ask for one of its proto services or for none.")
         return health_pb2.HealthCheckResponse(status=status)
+
+    async def list(self, request: health_pb2.HealthListRequest, call: Call) -> health_pb2.HealthListResponse:  # noqa: ARG002
+        """The status of every service now."""
+        return health_pb2.HealthListResponse(
+            statuses={
+                name: health_pb2.HealthCheckResponse(status=self._health.status(name)) for name in self._health.services()
+            }
+        )
 
     async def watch(
         self,

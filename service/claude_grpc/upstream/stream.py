@@ -1,0 +1,66 @@
+"""A streamed answer that has begun: events as they arrive, until the body ends or breaks.
+
+Whether the events make a whole answer is not known here: a body that ends cleanly just ends the iteration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+from claude_grpc.errors import UpstreamContext, UpstreamProtocolError
+from claude_grpc.upstream.failures import TRANSPORT_FAILURES, error_within_answer
+from claude_grpc.upstream.sse import ServerSentEvent, SSEDecoder
+
+__all__ = ["EventStream"]
+
+_FINISH_SECONDS: Final = 0.1
+
+
+class EventStream:
+    """Iterates over lists of events: what one read from the network brought, never empty.
+
+    Raises ``StreamInterruptedError`` if the connection breaks, ``UpstreamTimeoutError`` if it is silent too long,
+    ``UpstreamProtocolError`` if what comes is no event stream. Events before a failure are handed out first.
+    """
+
+    def __init__(self, pieces: AsyncIterator[bytes], context: UpstreamContext, decoder: SSEDecoder) -> None:
+        self.context = context
+        self._pieces = pieces
+        self._decoder = decoder
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[list[ServerSentEvent]]:
+        return self
+
+    async def __anext__(self) -> list[ServerSentEvent]:
+        try:
+            while not self._ended:
+                events = await self._read()
+                if events:
+                    return events
+        except TRANSPORT_FAILURES as failure:
+            raise error_within_answer(failure, self.context) from failure
+        except UpstreamProtocolError as error:
+            error.context = self.context
+            raise
+        raise StopAsyncIteration
+
+    async def finish(self) -> None:
+        """Read what may come after the last event, for at most 100 ms, so that the connection can serve again."""
+        # The answer is whole: a failure now costs the connection, which is then closed, and nothing else.
+        with suppress(TimeoutError, *TRANSPORT_FAILURES):
+            async with asyncio.timeout(_FINISH_SECONDS):
+                async for _ in self._pieces:
+                    pass
+
+    async def _read(self) -> list[ServerSentEvent]:
+        if self._decoder.failure is not None:
+            raise self._decoder.failure
+        piece = await anext(self._pieces, None)
+        if piece is not None:
+            return self._decoder.feed(piece)
+        self._ended = True
+        return self._decoder.end()
