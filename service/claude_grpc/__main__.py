@@ -103,12 +103,17 @@ def _simulate(arguments: argparse.Namespace) -> int:
     if not port.isdigit():
         return _fail("--listen must be HOST:PORT, such as 127.0.0.1:8080", status=2)
     try:
-        _run(simulator.run(host.strip("[]"), int(port), simulator.SimulatorOptions(delta_interval=0.02)))
+        options = simulator.SimulatorOptions(delta_interval=0.02)
+        _run(simulator.run(host.strip("[]"), int(port), options, started=_tell_simulator))
     except KeyboardInterrupt:
         return 130
     except OSError as error:
         return _fail(f"cannot listen on {arguments.listen}: {error.strerror}", status=2)
     return 0
+
+
+def _tell_simulator(url: str) -> None:
+    print(f"The simulator of the Claude API is at {url}", flush=True)
 
 
 def _health(arguments: argparse.Namespace) -> int:

@@ -39,6 +39,12 @@ def _check_address(address: str) -> str:
     return address
 
 
+def _check_base_url(url: HttpUrl) -> HttpUrl:
+    if not url.host or url.username or url.password or url.query or url.fragment:
+        raise ValueError("must be http(s)://HOST[:PORT][/PATH], without credentials, query or fragment")
+    return url
+
+
 def _check_credential(credential: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]*", credential.get_secret_value()):
         raise ValueError("must be printable ASCII without spaces, for it goes into an HTTP header")
@@ -70,7 +76,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("ANTHROPIC_AUTH_TOKEN"),
         description="Token of the Claude API, sent as Authorization: Bearer; instead of a key.",
     )
-    anthropic_base_url: HttpUrl = Field(
+    anthropic_base_url: Annotated[HttpUrl, AfterValidator(_check_base_url)] = Field(
         HttpUrl("https://api.anthropic.com"),
         validation_alias=AliasChoices("ANTHROPIC_BASE_URL"),
         description="Where the Claude API is.",
@@ -137,6 +143,11 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         ConfigurationError: One is wrong.
     """
+    known = {variable(name) for name in Settings.model_fields}
+    for name in os.environ:
+        # What Kubernetes adds for a Service of that name is none of ours.
+        if name.startswith(_PREFIX) and name not in known and not re.search(r"_(HOST|PORT)(_|$)", name):
+            raise ConfigurationError(f"{name}: there is no such setting; see claude-grpc serve --help")
     try:
         return Settings(_secrets_dir=_secrets_dir(os.environ), **overrides)
     except ValidationError as error:

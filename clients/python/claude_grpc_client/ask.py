@@ -53,28 +53,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, and return the exit code: 0, 1 after an error, 2 without a question, 130 after Ctrl-C."""
+    """Ask, and return the exit code: 0, 1 after an error, 2 for what cannot be asked, 130 after Ctrl-C."""
     try:
-        question = _read_question(arguments.question)
-        if not question:
-            return _complain("there is no question", code=2)
-        with Client(arguments.target) as client:
-            _ask(client, _build_params(arguments, question))
-    except ClaudeError as error:
-        return _complain(_explain(error, arguments.target), code=1)
+        return _run(arguments)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
         # Who read the answer has seen enough. What is still buffered would raise again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        params = _build_params(arguments, _read_question(arguments.question))
+    except ValueError as error:
+        # No question, a number that is too large, or text that is not Unicode.
+        return _complain(str(error), code=2)
+    try:
+        with Client(arguments.target) as client:
+            _ask(client, params)
+    except ClaudeError as error:
+        return _complain(_explain(error, arguments.target), code=1)
     return 0
 
 
 def _read_question(argument: str | None) -> str:
     if argument == "-" or (argument is None and not sys.stdin.isatty()):
         argument = sys.stdin.read()
-    return (argument or "").strip()
+    question = (argument or "").strip()
+    if not question:
+        raise ValueError("there is no question")
+    return question
 
 
 def _build_params(arguments: argparse.Namespace, question: str) -> MessageParams:
@@ -153,7 +163,8 @@ def _explain(error: ClaudeError, target: str) -> str:
     if isinstance(error, UnavailableError) and not error.reason and not error.partial:
         return f"no gateway answers at {target} ({error.message}); start one with: claude-grpc serve"
     parts = [error.code.name + (f" ({error.reason})" if error.reason else ""), error.message]
-    parts += [f"{field}: {description}" for field, description in error.violations]
+    violations = [f"{field}: {description}" for field, description in error.violations]
+    parts += [violation for violation in violations if violation not in error.message]
     parts += [f"request {error.request_id}"] if error.request_id else []
     return " | ".join(parts)
 
@@ -165,6 +176,7 @@ def _complain(text: str, *, code: int) -> int:
 
 
 def _print_dim(text: str, out: TextIO) -> None:
+    text = text.translate(_CONTROLS)
     print(_dim(text) if out.isatty() else text, file=out)
 
 

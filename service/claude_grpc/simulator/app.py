@@ -137,9 +137,7 @@ class Api:
             kind = failure.word("overloaded_error")
             raise ApiError(error_status(kind), "Overloaded", type=kind)
         body = encode(answer.message).encode()
-        middle = len(body) // 2
-        if "bad-json" in asked:
-            body = body[:middle]
-        if not any(name in asked for name in ENDINGS):
-            return await delivery.send_body(body, _JSON)
-        return await delivery.send_chunks((body[:middle], body[middle:]), _JSON, asked)
+        half = body[: len(body) // 2]
+        if any(name in asked for name in ENDINGS):
+            return await delivery.send_chunks([half], _JSON, asked)
+        return await delivery.send_body(half if "bad-json" in asked else body, _JSON)

@@ -53,10 +53,11 @@ class Delivery:
         self, chunks: Iterable[bytes], content_type: str, directives: Directives, interval: float = 0
     ) -> web.StreamResponse:
         """Send an answer piece by piece, to its end or to the one that a directive asks for."""
-        response = await self._begin(content_type, 200, {"cache-control": "no-cache"})
-        rest = iter(chunks)
         ending = next((directives[name] for name in ENDINGS if name in directives), None)
-        await self._write(response, islice(rest, ending.at if ending else None), interval)
+        rest = iter(chunks)
+        kept = islice(rest, ending.at if ending else None)
+        response = await self._begin(content_type, 200, {"cache-control": "no-cache"})
+        await self._write(response, kept, interval)
         if ending and ending.name == "truncate":
             chunk = next(rest, b"")
             await response.write(chunk[: len(chunk) // 2])

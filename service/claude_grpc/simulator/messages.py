@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .prompt import Prompt
-from .raw_json import ODD_JSON, RawJson, encode, parse
+from .raw_json import ODD_JSON, RawJson, encode
 from .shapes import FUTURE_BLOCK, FUTURE_FIELD
 from .signing import Signer
 from .tokens import count_prompt, split
@@ -160,7 +160,7 @@ def _finish(block: dict[str, Any], prompt: Prompt, signer: Signer) -> dict[str, 
     if kind == "redacted_thinking":
         return block | {"data": signer.sign(block, prompt.question)}
     if kind == FUTURE_BLOCK:
-        return block | {FUTURE_FIELD: ODD_JSON, "signature": signer.sign(block | {FUTURE_FIELD: parse(ODD_JSON)})}
+        return block | {FUTURE_FIELD: ODD_JSON, "signature": signer.sign(block, prompt.question)}
     return block
 
 

@@ -75,7 +75,7 @@ class Simulator:
     def open_connections(self) -> int:
         """How many connections clients hold open, idle ones too."""
         server = self._runner.server if self._runner else None
-        return len(server.connections) if server else 0
+        return sum(connection.transport is not None for connection in server.connections) if server else 0
 
     def script(self, *faults: str | RawAnswer) -> None:
         """Say what happens to the next requests, one entry a request, first come first served.

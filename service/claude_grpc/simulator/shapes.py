@@ -98,6 +98,10 @@ BETA_PARAMETERS = {
     "thread": ("message-threads-",),
 }
 
+# What the simulator itself sends though nobody knows it, and takes back only unchanged.
+FUTURE_BLOCK = "future_block"
+FUTURE_FIELD = "future_field"
+
 BLOCKS = {
     "text": _shape("text", "cache_control citations"),
     "image": _shape("source", "cache_control transformations"),
@@ -125,11 +129,8 @@ BLOCKS = {
     "fallback": _shape("from to", "trigger"),
     "tool_reference": _shape("tool_name", "cache_control"),
     "browser_state": _shape("tabs", "cache_control state_changes"),
+    FUTURE_BLOCK: _shape(f"{FUTURE_FIELD} signature"),
 }
-
-# What the simulator itself sends though nobody knows it, and takes back only unchanged.
-FUTURE_BLOCK = "future_block"
-FUTURE_FIELD = "future_field"
 
 # What a tool_result may hold; the last two of them stand nowhere else.
 RESULT_BLOCKS = _words("text image search_result document tool_reference browser_state")

@@ -14,20 +14,20 @@ from .checks import check_fields, check_tag, invalid, one_of
 from .errors import ApiError
 from .headers import Caller
 from .options import SimulatorOptions
-from .raw_json import ODD_JSON, canonical, parse
+from .raw_json import ODD_JSON, parse
 from .shapes import BLOCKS, FUTURE_BLOCK, FUTURE_FIELD, NEWEST_VERSION, RESULT_BLOCKS
 from .signing import Signer
 
 __all__ = ["ConversationCheck"]
 
 _MESSAGE_FIELDS = frozenset({"role", "content", "clear_at", "output_config"})
-_TURN_BLOCKS = frozenset(BLOCKS) - {"tool_reference", "browser_state"} | {FUTURE_BLOCK}
+_TURN_BLOCKS = frozenset(BLOCKS) - {"tool_reference", "browser_state"}
 _BLOCKS_OF = {"system": frozenset({"text", "tool_addition", "tool_removal"}), "result": RESULT_BLOCKS}
 _SOURCES = {"image": ("base64", "file", "url"), "document": ("base64", "content", "file", "text", "url")}
 _SIGNED = {"thinking": "signature", "redacted_thinking": "data", FUTURE_BLOCK: "signature"}
 _ONE_SIDED = {"tool_use": "assistant", "thinking": "assistant", "redacted_thinking": "assistant", "tool_result": "user"}
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
-_ODD = canonical(parse(ODD_JSON))
+_ODD = parse(ODD_JSON)
 
 
 @dataclass
@@ -101,17 +101,13 @@ class ConversationCheck:
     def _check_block(self, path: str, block: Any, role: str) -> None:
         allowed = _BLOCKS_OF.get(role, _TURN_BLOCKS)
         tag = check_tag(path, block, allowed | self._options.extra_block_types)
-        if FUTURE_FIELD in block and canonical(block[FUTURE_FIELD]) != _ODD:
-            raise invalid(f"{path}.{tag}.{FUTURE_FIELD}", "Input differs from what was sent")
         if tag in self._options.extra_block_types:
-            return
-        if tag in _SIGNED:
-            self._check_signature(path, tag, block)
-        if tag == FUTURE_BLOCK:
             return
         if role in ("user", "assistant") and _ONE_SIDED.get(tag, role) != role:
             raise invalid(path, f"`{tag}` blocks can only be in `{_ONE_SIDED[tag]}` messages")
         check_fields(f"{path}.{tag}", block, BLOCKS[tag], self._options.extra_fields | {FUTURE_FIELD})
+        if block.get(FUTURE_FIELD, _ODD) != _ODD:
+            raise invalid(f"{path}.{tag}.{FUTURE_FIELD}", "Input differs from what was sent")
         self._check_kind(path, tag, block, role)
 
     def _check_kind(self, path: str, tag: str, block: dict[str, Any], role: str) -> None:
@@ -121,6 +117,8 @@ class ConversationCheck:
             if tag == "document" and role == "assistant" and self._newest:
                 raise invalid(path, "`document` blocks are not permitted in `assistant` messages")
             _check_source(f"{path}.{tag}.source", block["source"], _SOURCES[tag])
+        elif tag in _SIGNED:
+            self._check_signature(path, tag, block)
         elif tag == "tool_use":
             _check_call(f"{path}.tool_use", block)
         elif tag in ("tool_result", "search_result"):
@@ -135,12 +133,9 @@ class ConversationCheck:
             raise invalid(f"{path}.text.citations", "citations are only permitted in `assistant` messages")
 
     def _check_signature(self, path: str, tag: str, block: dict[str, Any]) -> None:
-        name = _SIGNED[tag]
-        # Of a known block the fields that it must have are signed, of an unknown one all.
-        fields = {"type", *BLOCKS[tag].required} if tag in BLOCKS else set(block)
-        signed = {field: block.get(field) for field in fields - {name}}
-        if not self._signer.verify(signed, block.get(name)):
-            raise invalid(path, f"Invalid `{name}` in `{tag}` block")
+        signed = {name: block[name] for name in ("type", "thinking") if name in block}
+        if not self._signer.verify(signed, block[_SIGNED[tag]]):
+            raise invalid(path, f"Invalid `{_SIGNED[tag]}` in `{tag}` block")
 
 
 def _check_call(path: str, block: dict[str, Any]) -> None:

@@ -1,0 +1,238 @@
+"""Message to JSON bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from claude_grpc.codec import Encoder, Violations
+from claude_grpc.errors import InvalidRequestError
+from claude_grpc.v1.content_pb2 import (
+    Base64Source,
+    CacheControl,
+    ContentBlock,
+    DocumentBlock,
+    DocumentSource,
+    ImageBlock,
+    ImageSource,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
+from claude_grpc.v1.messages_pb2 import ROLE_ASSISTANT, ROLE_USER, InputMessage, MessageParams, ThinkingConfig
+from claude_grpc.v1.tools_pb2 import CustomTool, Tool, ToolChoice, ToolChoiceAny
+
+PARAMS = Encoder(MessageParams.DESCRIPTOR)
+COUNTING = Encoder(MessageParams.DESCRIPTOR, counting=True)
+
+
+def params(**fields: object) -> MessageParams:
+    filled: dict[str, object] = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [InputMessage(role=ROLE_USER, text="hi")],
+        **fields,
+    }
+    return MessageParams(**filled)  # type: ignore[arg-type]
+
+
+def blocks(*content: ContentBlock) -> MessageParams:
+    return params(messages=[InputMessage(role=ROLE_USER, content=content)])
+
+
+def encode(message: MessageParams, encoder: Encoder = PARAMS) -> bytes:
+    violations = Violations()
+    body = encoder.encode(message, violations, path="params")
+    violations.raise_if_any()
+    return body
+
+
+def violations_of(message: MessageParams) -> dict[str, str]:
+    with pytest.raises(InvalidRequestError) as caught:
+        encode(message)
+    return {violation.field: violation.description for violation in caught.value.violations}
+
+
+def test_keys_come_in_the_order_of_declaration_and_the_conversation_last() -> None:
+    body = encode(params(temperature=0.7, system_text="s", stop_sequences=["a"], extra_json='{"z":1,"a":2}'))
+    assert body == (
+        b'{"model":"m","max_tokens":5,"system":"s","stop_sequences":["a"],"temperature":0.7,"z":1,"a":2,'
+        b'"messages":[{"role":"user","content":"hi"}]}'
+    )
+
+
+def test_a_longer_conversation_begins_with_the_bytes_of_the_shorter_one() -> None:
+    short = encode(params(extra_json='{"x":1}'))
+    more = [InputMessage(role=ROLE_USER, text="hi"), InputMessage(role=ROLE_ASSISTANT, text="yes")]
+    assert encode(params(extra_json='{"x":1}', messages=more)).startswith(short.removesuffix(b"]}"))
+
+
+def test_members_of_the_callers_side_come_first() -> None:
+    violations = Violations()
+    assert PARAMS.encode(params(), violations, first=b'"stream":true').startswith(b'{"stream":true,"model":"m"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"a":1.0}', '{"n":12345678901234567890}', '{"e":"\\u00e9\\ud800"}', '{ "z" : 1 , "a" : [ 1e400 ] }', "{}"],
+)
+def test_free_form_json_is_spliced_byte_by_byte(text: str) -> None:
+    tool = Tool(custom=CustomTool(name="t", input_schema_json=text, input_examples_json=[text, text]))
+    use = ContentBlock(tool_use=ToolUseBlock(id="i", name="t", input_json=text))
+    body = encode(params(tools=[tool], messages=[InputMessage(role=ROLE_ASSISTANT, content=[use])])).decode()
+    assert f'"input_schema":{text},"input_examples":[{text},{text}]' in body
+    assert f'"input":{text}' in body
+
+
+def test_opaque_blocks_and_tools_are_spliced_byte_by_byte() -> None:
+    block = '{"type" : "x_future", "v": 1.50}'
+    tool = '{"type":"web_search_20260318","name":"web_search", "max_uses": 3}'
+    body = encode(
+        params(
+            tools=[Tool(opaque_json=tool)],
+            messages=[InputMessage(role=ROLE_USER, content=[ContentBlock(type="x_future", opaque_json=block)])],
+        )
+    ).decode()
+    assert f'"tools":[{tool}]' in body
+    assert f'"content":[{block}]' in body
+
+
+def test_bytes_go_out_as_base64_and_text_as_utf8() -> None:
+    image = ImageBlock(source=ImageSource(base64=Base64Source(media_type="image/png", data=b"\x00\xff\x10")))
+    body = encode(blocks(ContentBlock(image=image), ContentBlock(text=TextBlock(text='é"\n😀'))))
+    assert '{"type":"text","text":"é\\"\\n😀"}'.encode() in body
+    assert b'"source":{"type":"base64","media_type":"image/png","data":"AP8Q"}' in body
+
+
+def test_what_has_presence_is_written_also_when_it_is_zero() -> None:
+    result = ContentBlock(tool_result=ToolResultBlock(tool_use_id="i", text="", is_error=False))
+    body = encode(
+        MessageParams(model="m", max_tokens=0, top_k=0, messages=[InputMessage(role=ROLE_USER, content=[result])])
+    )
+    assert b'"max_tokens":0,"top_k":0' in body
+    assert b'{"type":"tool_result","tool_use_id":"i","content":"","is_error":false}' in body
+
+
+def test_an_empty_thinking_block_with_a_signature_stays_one() -> None:
+    body = encode(blocks(ContentBlock(thinking=ThinkingBlock(thinking="", signature="s"))))
+    assert b'{"type":"thinking","thinking":"","signature":"s"}' in body
+
+
+def test_a_constant_type_is_written_by_itself() -> None:
+    body = encode(params(cache_control=CacheControl(), system=[_marked("s", "1h")]))
+    assert b'"cache_control":{"type":"ephemeral"}' in body
+    assert b'[{"type":"text","text":"s","cache_control":{"type":"ephemeral","ttl":"1h"}}]' in body
+
+
+def _marked(text: str, ttl: str) -> ContentBlock:
+    return ContentBlock(text=TextBlock(text=text, cache_control=CacheControl(ttl=ttl)))
+
+
+def test_a_custom_tool_has_a_type_only_where_the_caller_gives_it() -> None:
+    tool = CustomTool(name="t", input_schema_json="{}")
+    body = encode(params(tools=[Tool(custom=tool), Tool(type="custom", custom=tool)]))
+    assert b'"tools":[{"name":"t","input_schema":{}},{"type":"custom","name":"t","input_schema":{}}]' in body
+
+
+def test_counting_leaves_out_what_only_creating_uses() -> None:
+    full = params(temperature=0.5, stop_sequences=["x"], service_tier="auto", thinking=ThinkingConfig(type="disabled"))
+    full.thinking.disabled.SetInParent()
+    assert json.loads(encode(full, COUNTING)).keys() == {"model", "thinking", "messages"}
+
+
+def test_max_tokens_is_required_to_create_and_not_to_count() -> None:
+    message = params()
+    message.ClearField("max_tokens")
+    assert violations_of(message).keys() == {"params.max_tokens"}
+    assert b"max_tokens" not in encode(message, COUNTING)
+
+
+def test_extra_json_fills_in_for_a_field_that_is_required() -> None:
+    message = params(extra_json='{"max_tokens": 1e3}')
+    message.ClearField("max_tokens")
+    assert json.loads(encode(message))["max_tokens"] == 1000
+
+
+def test_a_text_that_no_field_can_hold_comes_from_extra_json() -> None:
+    body = encode(blocks(ContentBlock(text=TextBlock(extra_json='{"text":"\\ud800"}'))))
+    assert b'{"type":"text","text":"\\ud800"}' in body
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_its_path() -> None:
+    message = MessageParams(
+        temperature=math.nan,
+        extra_json='{"model":1}',
+        tools=[Tool(custom=CustomTool(name="t", input_schema_json='{"a":')), Tool()],
+        tool_choice=ToolChoice(type="auto", any=ToolChoiceAny()),
+        messages=[
+            InputMessage(text="x"),
+            InputMessage(role=ROLE_USER),
+            InputMessage(role=ROLE_USER, text="x", content=[ContentBlock()]),
+            InputMessage(
+                role=9,  # type: ignore[arg-type]
+                content=[ContentBlock(tool_result=ToolResultBlock(content=[ContentBlock(opaque_json="[1]")]))],
+            ),
+        ],
+    )
+    assert violations_of(message).keys() == {
+        "params.max_tokens",
+        "params.temperature",
+        "params.tools[0].custom.input_schema_json",
+        "params.tools[1].tool",
+        "params.tool_choice.type",
+        "params.messages[0].role",
+        "params.messages[1].content",
+        "params.messages[2].text",
+        "params.messages[2].content[0].block",
+        "params.messages[3].role",
+        "params.messages[3].content[0].tool_result.tool_use_id",
+        "params.messages[3].content[0].tool_result.content[0].opaque_json",
+    }
+
+
+def test_no_messages_and_no_model_are_told() -> None:
+    assert violations_of(MessageParams(max_tokens=1)).keys() == {"params.model", "params.messages"}
+
+
+def test_the_same_parameter_in_its_field_and_in_extra_json_is_refused() -> None:
+    found = violations_of(params(temperature=0.1, extra_json='{"temperature":0.2,"top_k":1}'))
+    assert found == {"params.extra_json": "Holds `temperature`, which `temperature` sets as well; set it once."}
+
+
+@pytest.mark.parametrize("extra", ["[]", "{", "null", '{"a":NaN}', "x", "{" * 3000])
+def test_extra_json_must_be_an_object(extra: str) -> None:
+    assert violations_of(params(extra_json=extra)).keys() == {"params.extra_json"}
+
+
+def test_extra_json_of_an_object_with_a_constant_type_holds_no_type() -> None:
+    found = violations_of(params(cache_control=CacheControl(extra_json='{"type":"other"}')))
+    assert found.keys() == {"params.cache_control.extra_json"}
+
+
+@pytest.mark.parametrize(
+    ("block", "path"),
+    [
+        (ContentBlock(type="image", text=TextBlock(text="a")), "type"),
+        (ContentBlock(type="a", opaque_json='{"type":"b"}'), "type"),
+        (ContentBlock(opaque_json="{"), "opaque_json"),
+        (ContentBlock(tool_use=ToolUseBlock(id="i", name="n")), "tool_use.input_json"),
+        (ContentBlock(tool_use=ToolUseBlock(id="i", name="n", input_json="[]")), "tool_use.input_json"),
+        (ContentBlock(image=ImageBlock()), "image.source"),
+        (ContentBlock(document=DocumentBlock(source=DocumentSource())), "document.source.source"),
+        (ContentBlock(image=ImageBlock(source=ImageSource(base64=Base64Source(data=b"x")))), "image.source.base64.media_type"),
+    ],
+)
+def test_a_wrong_block_is_told_by_its_path(block: ContentBlock, path: str) -> None:
+    assert violations_of(blocks(block)).keys() == {f"params.messages[0].content[0].{path}"}
+
+
+def test_fields_of_a_newer_caller_are_refused_by_number_and_not_dropped() -> None:
+    newer = blocks(ContentBlock(text=TextBlock(text="a")))
+    newer.messages[0].content[0].MergeFromString(b"\xfa\x06\x01x")  # field 111, a string
+    newer.thinking.enabled.MergeFromString(b"\xfa\x06\x01x")
+    newer.thinking.enabled.budget_tokens = 2000
+    found = violations_of(newer)
+    assert found.keys() == {"params.messages[0].content[0].#111", "params.thinking.enabled.#111"}
+    assert "ContentBlock has no field 111" in found["params.messages[0].content[0].#111"]

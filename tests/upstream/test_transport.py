@@ -1,0 +1,465 @@
+"""Both engines, held to the same behaviour at httpx's transport seam."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from claude_grpc.upstream import environment_proxy, make_transport
+
+QUICK = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
+
+
+def post(url: str, content: Any = b"{}", *, method: str = "POST", **timeouts: float) -> httpx.Request:
+    headers = {"x-one": "1", "accept-encoding": "identity"}
+    return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": QUICK | timeouts})
+
+
+async def read(response: httpx.Response) -> bytes:
+    try:
+        return b"".join([piece async for piece in response.stream])
+    finally:
+        await response.aclose()
+
+
+async def test_nothing_is_sent_but_what_the_request_says(serve: Any, transport: Any) -> None:
+    received = asyncio.get_running_loop().create_future()
+
+    async def script(peer: Any) -> None:
+        received.set_result(await peer.request())
+        peer.respond(200, b'{"a":1}', {"content-type": "application/json", "x-two": "2"})
+
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url + "/v1/messages?a=%2F&b=é", b'{"q":1}'))
+    assert (response.status_code, response.headers["x-two"], await read(response)) == (200, "2", b'{"a":1}')
+    request = await received
+    assert request.line == "POST /v1/messages?a=%2F&b=%C3%A9 HTTP/1.1"
+    assert request.body == b'{"q":1}'
+    assert sorted(request.headers) == [
+        ("accept-encoding", "identity"),
+        ("content-length", "7"),
+        ("host", upstream.netloc),
+        ("x-one", "1"),
+    ]
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+async def test_a_request_without_a_body_sends_none(serve: Any, transport: Any, method: str) -> None:
+    received = asyncio.get_running_loop().create_future()
+
+    async def script(peer: Any) -> None:
+        received.set_result(await peer.request())
+        peer.respond(200)
+
+    upstream = await serve(script)
+    await read(await transport.handle_async_request(post(upstream.url, None, method=method)))
+    request = await received
+    assert request.line == f"{method} / HTTP/1.1"
+    assert request.header("content-length") in {None, "0"}
+
+
+async def test_a_body_is_sent_whole_from_bytes_and_from_a_stream(serve: Any, transport: Any) -> None:
+    bodies = asyncio.Queue[bytes]()
+
+    async def script(peer: Any) -> None:
+        while True:
+            bodies.put_nowait((await peer.request()).body)
+            peer.respond(200)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"abc", large, b"xyz"):
+            yield piece
+
+    upstream = await serve(script)
+    large = bytes(range(256)) * 8_000
+    for content, expected in ((large, large), (pieces(), b"abc" + large + b"xyz")):
+        await read(await transport.handle_async_request(post(upstream.url, content)))
+        assert await bodies.get() == expected
+
+
+async def test_an_error_of_the_bodys_source_is_raised_as_it_is(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        await peer.stall()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"abc"
+        raise LookupError
+
+    upstream = await serve(script)
+    with pytest.raises(LookupError):
+        await transport.handle_async_request(post(upstream.url, pieces()))
+    await closes(await upstream.peer())
+
+
+async def test_each_piece_is_handed_on_when_it_arrives(serve: Any, transport: Any) -> None:
+    go_on = asyncio.Event()
+
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.start_events()
+        for piece in (b"one", b"two"):
+            peer.send_chunk(piece)
+            await go_on.wait()
+            go_on.clear()
+        peer.end_chunks()
+
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url))
+    pieces = []
+    async for piece in response.stream:
+        pieces.append(piece)
+        go_on.set()
+    assert pieces == [b"one", b"two"]
+    await response.aclose()
+
+
+async def test_a_connection_serves_again_after_a_response_read_to_its_end(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        while True:
+            await peer.request()
+            peer.start_events({"set-cookie": "a=b; Path=/"})
+            peer.send_chunk(b"one")
+            peer.end_chunks()
+
+    upstream = await serve(script)
+    for _ in range(3):
+        assert await read(await transport.handle_async_request(post(upstream.url))) == b"one"
+    await upstream.peer()
+    assert upstream.unseen() == 0
+
+
+async def test_no_cookie_is_kept_no_redirect_followed_nothing_decompressed(serve: Any, transport: Any) -> None:
+    requests = asyncio.Queue[Any]()
+
+    async def script(peer: Any) -> None:
+        while True:
+            requests.put_nowait(await peer.request())
+            peer.respond(307, b"\x1f\x8b", {"set-cookie": "a=b", "location": "/other", "content-encoding": "gzip"})
+
+    upstream = await serve(script)
+    for _ in range(2):
+        response = await transport.handle_async_request(post(upstream.url))
+        assert (response.status_code, await read(response)) == (307, b"\x1f\x8b")
+        assert (await requests.get()).header("cookie") is None
+    assert requests.empty()
+
+
+@pytest.mark.parametrize("received", [0, 1])
+async def test_a_response_closed_before_its_end_closes_its_connection(serve: Any, transport: Any, received: int) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.start_events()
+        peer.send_chunk(b"one")
+        await peer.stall()
+
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url))
+    pieces = aiter(response.stream)
+    for _ in range(received):
+        assert await anext(pieces) == b"one"
+    await response.aclose()
+    await response.aclose()
+    await closes(await upstream.peer())
+
+
+@pytest.mark.parametrize("ending", ["close", "reset"])
+async def test_a_slow_reader_gets_all_that_came_before_the_failure(serve: Any, transport: Any, ending: str) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.start_events()
+        peer.send_chunk(b"one")
+        await has_come.wait()
+        peer.close() if ending == "close" else peer.reset()
+
+    has_come = asyncio.Event()
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url))
+    await turns()
+    has_come.set()
+    await closes(await upstream.peer())
+    await turns()
+    pieces = aiter(response.stream)
+    assert await anext(pieces) == b"one"
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        await anext(pieces)
+    await response.aclose()
+
+
+async def test_silence_before_the_headers_is_a_read_timeout(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        await peer.stall()
+
+    upstream = await serve(script)
+    with pytest.raises(httpx.ReadTimeout):
+        await transport.handle_async_request(post(upstream.url, read=0.05))
+    await closes(await upstream.peer())
+
+
+async def test_silence_within_the_body_is_a_read_timeout(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.start_events()
+        await peer.stall()
+
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url, read=0.05))
+    with pytest.raises(httpx.ReadTimeout):
+        await read(response)
+    await closes(await upstream.peer())
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_request_that_is_not_taken_is_a_write_timeout(serve: Any, transport: Any, streamed: bool) -> None:
+    async def script(peer: Any) -> None:
+        peer.transport.pause_reading()
+        await asyncio.shield(gave_up.wait())
+        peer.transport.resume_reading()
+        await peer.stall()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    gave_up = asyncio.Event()
+    body = bytes(32 * 1024 * 1024)
+    upstream = await serve(script)
+    with pytest.raises(httpx.WriteTimeout):
+        await transport.handle_async_request(post(upstream.url, pieces() if streamed else body, write=0.2))
+    gave_up.set()
+    peer = await upstream.peer()
+    await closes(peer)
+    assert peer.received < len(body)
+
+
+async def test_a_connection_that_does_not_come_about_is_a_connect_timeout(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        await peer.stall()  # takes the TCP connection and never answers the TLS handshake
+
+    upstream = await serve(script)
+    with pytest.raises(httpx.ConnectTimeout):
+        await transport.handle_async_request(post(f"https://{upstream.netloc}", connect=0.1))
+    await closes(await upstream.peer())
+
+
+async def test_a_refused_connection_is_a_connect_error(transport: Any) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(httpx.ConnectError):
+            await transport.handle_async_request(post(url))
+
+
+async def test_a_name_that_nobody_knows_is_a_connect_error(transport: Any) -> None:
+    with pytest.raises(httpx.ConnectError):
+        await transport.handle_async_request(post("http://nobody.invalid"))
+
+
+async def test_requests_above_the_limit_wait_for_a_free_connection(serve: Any, engine: Any) -> None:
+    async def script(peer: Any) -> None:
+        while True:
+            await peer.request()
+            peer.start_events()
+            peer.send_chunk(b"one")
+            await end.wait()
+            peer.end_chunks()
+
+    end = asyncio.Event()
+    upstream = await serve(script)
+    transport = make_transport(engine, max_connections=1)
+    response = await transport.handle_async_request(post(upstream.url))
+    with pytest.raises(httpx.PoolTimeout):
+        await transport.handle_async_request(post(upstream.url, pool=0.05))
+    waiting = asyncio.ensure_future(transport.handle_async_request(post(upstream.url)))
+    end.set()
+    assert await read(response) == b"one"
+    assert await read(await waiting) == b"one"
+    await transport.aclose()
+
+
+@pytest.mark.parametrize("failing", ["cancel", "leave", "timeout", "refused"])
+async def test_a_failed_request_gives_its_place_back(serve: Any, engine: Any, failing: str) -> None:
+    async def script(peer: Any) -> None:
+        request = await peer.request()
+        if "silent" in request.line:
+            await peer.stall()
+        peer.start_events()
+        peer.send_chunk(b"one")
+        peer.end_chunks() if "end" in request.line else await peer.stall()
+
+    upstream = await serve(script)
+    transport = make_transport(engine, max_connections=1)
+    if failing == "cancel":
+        call = asyncio.ensure_future(transport.handle_async_request(post(upstream.url + "/silent")))
+        await upstream.peer()
+        call.cancel()
+        await asyncio.wait([call])
+    elif failing == "leave":
+        await (await transport.handle_async_request(post(upstream.url))).aclose()
+    elif failing == "timeout":
+        with pytest.raises(httpx.ReadTimeout):
+            await transport.handle_async_request(post(upstream.url + "/silent", read=0.05))
+    else:
+        with pytest.raises(httpx.ConnectError):
+            await transport.handle_async_request(post("http://nobody.invalid"))
+    assert await read(await transport.handle_async_request(post(upstream.url + "/end"))) == b"one"
+    await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    ("bytes_sent", "text"),
+    [
+        (b"", "^Server disconnected without sending a response.$"),
+        (b"HTTP/1.1 200", "^Server disconnected without sending a response.$"),
+        (b"SSH-2.0-x\r\n\r\n", "^(?!Server disconnected)"),
+    ],
+)
+async def test_what_is_no_response_is_a_protocol_error(serve: Any, transport: Any, bytes_sent: bytes, text: str) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.send(bytes_sent)
+        peer.close()
+
+    upstream = await serve(script)
+    with pytest.raises(httpx.RemoteProtocolError, match=text):
+        await transport.handle_async_request(post(upstream.url))
+
+
+async def test_a_reset_before_the_headers_is_a_read_error(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.reset()
+
+    upstream = await serve(script)
+    with pytest.raises(httpx.ReadError):
+        await transport.handle_async_request(post(upstream.url))
+
+
+@pytest.mark.parametrize(("ending", "error"), [("close", httpx.RemoteProtocolError), ("reset", httpx.ReadError)])
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+async def test_a_body_that_is_cut_is_an_error(
+    serve: Any, transport: Any, ending: str, error: type[Exception], framing: str
+) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        if framing == "chunked":
+            peer.start_events()
+            peer.send(b"10\r\nhalf")
+        else:
+            peer.respond(200, b"half", {"content-length": "10"})
+        await has_half.wait()
+        peer.close() if ending == "close" else peer.reset()
+
+    has_half = asyncio.Event()
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url))
+    pieces = aiter(response.stream)
+    assert await anext(pieces) == b"half"
+    has_half.set()
+    with pytest.raises(error):
+        await anext(pieces)
+    await response.aclose()
+
+
+async def test_a_proxy_is_used_with_its_credentials(serve: Any, engine: Any) -> None:
+    received = asyncio.get_running_loop().create_future()
+
+    async def script(peer: Any) -> None:
+        received.set_result(await peer.request())
+        peer.respond(200)
+
+    proxy = await serve(script)
+    transport = make_transport(engine, proxy=f"http://user:pass@{proxy.netloc}")
+    await read(await transport.handle_async_request(post("http://upstream.invalid/v1/messages")))
+    await transport.aclose()
+    request = await received
+    assert request.line == "POST http://upstream.invalid/v1/messages HTTP/1.1"
+    assert request.header("host") == "upstream.invalid"
+    assert request.header("proxy-authorization") == "Basic dXNlcjpwYXNz"
+
+
+async def test_a_proxy_that_refuses_a_tunnel_is_a_proxy_error(serve: Any, engine: Any) -> None:
+    async def script(peer: Any) -> None:
+        request = await peer.request()
+        assert request.line == "CONNECT upstream.invalid:443 HTTP/1.1"
+        peer.respond(407)
+
+    proxy = await serve(script)
+    transport = make_transport(engine, proxy=proxy.url)
+    with pytest.raises(httpx.ProxyError):
+        await transport.handle_async_request(post("https://upstream.invalid"))
+    await transport.aclose()
+
+
+async def test_a_netrc_file_changes_no_header(
+    serve: Any, transport: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(peer: Any) -> None:
+        received.set_result(await peer.request())
+        peer.respond(200)
+
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password pass\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    received = asyncio.get_running_loop().create_future()
+    upstream = await serve(script)
+    await read(await transport.handle_async_request(post(upstream.url)))
+    assert (await received).header("authorization") is None
+
+
+async def test_a_header_that_no_request_can_have_is_refused_and_its_place_given_back(serve: Any, engine: Any) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.respond(200)
+
+    upstream = await serve(script)
+    transport = make_transport(engine, max_connections=1)
+    with pytest.raises((ValueError, httpx.LocalProtocolError)):
+        await transport.handle_async_request(httpx.Request("GET", upstream.url, headers={"x-one": "a\r\nx-two: b"}))
+    await read(await transport.handle_async_request(post(upstream.url)))
+    await transport.aclose()
+
+
+async def test_a_transport_that_sent_nothing_can_be_closed(engine: Any) -> None:
+    await make_transport(engine).aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "proxy"),
+    [
+        ("https://a.example", {}, None),
+        ("https://a.example", {"https_proxy": "http://p:1"}, "http://p:1"),
+        ("https://a.example", {"HTTPS_PROXY": "http://p:1"}, "http://p:1"),
+        ("https://a.example", {"http_proxy": "http://p:1"}, None),
+        ("http://a.example", {"http_proxy": "http://p:1"}, "http://p:1"),
+        ("https://a.example", {"all_proxy": "http://p:1"}, "http://p:1"),
+        ("https://a.example", {"https_proxy": "http://p:1", "no_proxy": "example"}, None),
+        ("https://a.example", {"https_proxy": "http://p:1", "no_proxy": "a.example:444"}, "http://p:1"),
+        ("https://a.example:444", {"https_proxy": "http://p:1", "no_proxy": "a.example:444"}, None),
+        ("https://a.example", {"https_proxy": "http://p:1", "no_proxy": "*"}, None),
+    ],
+)
+def test_the_environment_names_the_proxy(
+    url: str, environment: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert environment_proxy(url) == proxy
+
+
+async def closes(peer: Any) -> None:
+    async with asyncio.timeout(10):
+        await peer.closed
+
+
+async def turns() -> None:
+    """Let the loop read what the loopback has delivered."""
+    for _ in range(20):
+        await asyncio.sleep(0)
