@@ -63,12 +63,63 @@ lint: $(VENV)/.dev ## Check format, style, import contracts and protos
 types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
+# The stubs are made in a folder of choice, so that `verify-proto` can compare before anything is overwritten.
+define make_stubs
+	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
+	$(BIN)/python -m grpc_tools.protoc -Iprotos --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(SERVICES)
+endef
+
 .PHONY: proto
 proto: $(VENV)/.dev ## Make the Python stubs from the protos
 	rm -f $(STUBS)/*_pb2*
-	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=service --mypy_out=quiet:service $(PROTOS)
-	$(BIN)/python -m grpc_tools.protoc -Iprotos --grpc_python_out=service --mypy_grpc_out=quiet:service $(SERVICES)
+	$(call make_stubs,service)
+
+.PHONY: verify-proto
+verify-proto: $(VENV)/.dev ## Check that the stubs are those of the protos
+	rm -rf build/stubs && mkdir -p build/stubs
+	$(call make_stubs,build/stubs)
+	diff -r --exclude=__pycache__ --exclude=__init__.py $(STUBS) build/stubs/claude_grpc/v1
+
+BASE ?= origin/main
+.PHONY: breaking
+breaking: $(VENV)/.dev ## Check that the protos break nobody who uses those of BASE
+	@if git cat-file -e $(BASE):protos/buf.yaml 2>/dev/null; \
+	then $(BIN)/buf breaking protos --against ".git#ref=$$(git rev-parse $(BASE)),subdir=protos"; \
+	else echo "SKIPPED: there are no protos at $(BASE) to compare with"; fi
+
+.PHONY: verify
+verify: lint types verify-proto breaking test ## All checks, and all tests
+
+.PHONY: fix
+fix: $(VENV)/.dev ## Mend what can be mended: format, imports, stubs, golden files
+	$(BIN)/ruff check --fix .
+	$(MAKE) format proto golden
 
 .PHONY: golden
 golden: $(VENV)/.dev ## Write the golden files anew
-	$(BIN)/pytest --quiet tests/golden tests/codec --update-golden
+	CLAUDE_GRPC_TEST_UPDATE_GOLDEN=1 $(BIN)/pytest --quiet tests/golden
+
+.PHONY: test-long
+test-long: $(VENV)/.dev ## The properties with many more examples
+	CLAUDE_GRPC_TEST_EXAMPLES=1000 $(BIN)/pytest --numprocesses 2 --timeout 1200 tests/codec tests/upstream/test_sse.py
+
+.PHONY: requirements
+requirements: $(VENV)/.dev ## Raise the pinned requirements
+	$(BIN)/uv pip compile $(PIN) requirements/build.in --output-file requirements/build.txt
+	$(BIN)/uv pip compile $(PIN) --extra server pyproject.toml --output-file requirements/server.txt
+	$(BIN)/uv pip compile $(PIN) --extra server --group dev pyproject.toml --constraints requirements/server.txt --output-file requirements/dev.txt
+
+PIN := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+.PHONY: wheel
+wheel: $(VENV)/.dev ## Build the wheel into dist/
+	$(BIN)/hatchling build --target wheel
+
+IMAGE ?= claude-grpc
+.PHONY: image
+image: ## Build the container image
+	docker build --file deploy/Dockerfile --tag $(IMAGE) .
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(VENV) build dist

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from support.processes import GatewayProcess, running_gateway
 from support.stack import Stack, open_stack
 
@@ -13,8 +15,6 @@ from support.stack import Stack, open_stack
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of whoever runs the tests reaches them."""
-    import os
-
     for name in list(os.environ):
         if name.startswith(("CLAUDE_GRPC_", "ANTHROPIC_", "OTEL_")) and not name.startswith("CLAUDE_GRPC_TEST_"):
             monkeypatch.delenv(name)

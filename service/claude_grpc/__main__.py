@@ -14,6 +14,8 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status comes back: 0, 1 for a failure, 2 for a wrong command line or setting."""
+    # Must be set before grpc is first imported. Forking is nothing we do; the handlers for it cost every call.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     parser = argparse.ArgumentParser(prog="claude-grpc", description="A gRPC front door to the Claude API.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -79,8 +81,6 @@ def _settings_help() -> str:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    # Must be set before grpc is first imported. Forking is nothing we do; handlers for it cost every call.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         from claude_grpc.config import ConfigurationError, load_settings
         from claude_grpc.server import serve

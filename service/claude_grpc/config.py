@@ -69,7 +69,9 @@ class Settings(BaseSettings):
         "127.0.0.1:50051", description="HOST:PORT to serve on; port 0 takes a free one, [::]:50051 all addresses."
     )
     anthropic_api_key: Credential | None = Field(
-        None, validation_alias=AliasChoices("ANTHROPIC_API_KEY"), description="Key of the Claude API, sent as x-api-key."
+        None,
+        validation_alias=AliasChoices("ANTHROPIC_API_KEY"),
+        description="Key of the Claude API, sent as x-api-key.",
     )
     anthropic_auth_token: Credential | None = Field(
         None,
@@ -99,7 +101,9 @@ class Settings(BaseSettings):
     pool_timeout: Seconds = Field(60.0, description="Seconds to wait for a free connection.")
     max_retries: int = Field(2, ge=0, le=10, description="How often opening a call upstream is tried again.")
     max_request_bytes: int = Field(
-        40 * 1024 * 1024, ge=1024, description="Most bytes of one gRPC request message; larger ones gRPC itself refuses."
+        40 * 1024 * 1024,
+        ge=1024,
+        description="Most bytes of one gRPC request message; larger ones gRPC itself refuses.",
     )
     max_body_bytes: int = Field(
         32_000_000, ge=1024, description="Most bytes of a message's JSON body; the Claude API takes 32 MB."
@@ -123,7 +127,9 @@ class Settings(BaseSettings):
         if self.anthropic_api_key and self.anthropic_auth_token:
             raise ValueError("ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are both set; set one of them")
         if self.simulator == "never" and not self.has_credential:
-            raise ValueError("there is no ANTHROPIC_API_KEY and no ANTHROPIC_AUTH_TOKEN, and the simulator is set to never")
+            raise ValueError(
+                "there is no ANTHROPIC_API_KEY and no ANTHROPIC_AUTH_TOKEN, and the simulator is set to never"
+            )
         return self
 
     @property
@@ -149,7 +155,7 @@ def load_settings(**overrides: Any) -> Settings:
         if name.startswith(_PREFIX) and name not in known and not re.search(r"_(HOST|PORT)(_|$)", name):
             raise ConfigurationError(f"{name}: there is no such setting; see claude-grpc serve --help")
     try:
-        return Settings(_secrets_dir=_secrets_dir(os.environ), **overrides)
+        return Settings(_secrets_dir=_secrets_dir(os.environ), **overrides)  # type: ignore[call-arg] # no field
     except ValidationError as error:
         raise ConfigurationError("; ".join(_explain(dict(e)) for e in error.errors())) from None
 
@@ -159,7 +165,10 @@ def describe_settings() -> str:
     lines = ["settings, from the environment:"]
     for name, field in Settings.model_fields.items():
         default = f" Default: {field.default}." if field.default is not None else ""
-        lines += [f"  {variable(name)}", *textwrap.wrap(f"{field.description}{default}", 90, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+        lines += [
+            f"  {variable(name)}",
+            *textwrap.wrap(f"{field.description}{default}", 90, initial_indent=" " * 6, subsequent_indent=" " * 6),
+        ]
     return "\n".join(lines)
 
 

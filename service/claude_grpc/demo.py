@@ -1,7 +1,7 @@
 """``claude-grpc demo``: the main job, once, as a user would see it.
 
-Starts a gateway as a process of its own on a free port, asks it a question that makes it think, and stops it as an orchestrator
-would. With a key in the environment Claude answers, without one the simulator does.
+Starts a gateway as a process of its own on a free port, asks it a question that makes it think, and stops it as an
+orchestrator would. With a key in the environment Claude answers, without one the simulator does.
 """
 
 from __future__ import annotations

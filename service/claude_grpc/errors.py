@@ -16,7 +16,8 @@
         └── StreamInterruptedError      a stream ended before `message_stop`
 
 Errors are raised, never turned into a status by hand: ``rpc/status.py`` holds the one table from these classes to gRPC
-codes. The text of an error may travel to a caller, so it never holds a key, a header's value or another exception's text.
+codes. The text of an error may travel to a caller, so it never holds a key, a header's value or another exception's
+text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Assembly: what a gateway is made of, in which order it is built, and how it is taken down.
 
-A drain goes: health says NOT_SERVING and every watch ends; a delay, for balancers to notice; new calls are refused while running
-ones end; the connections upstream are closed.
+A drain goes: health says NOT_SERVING and every watch ends; a delay, for balancers to notice; new calls are refused
+while running ones end; the connections upstream are closed.
 """
 
 from __future__ import annotations
@@ -125,9 +125,7 @@ def _server(settings: Settings, client: UpstreamClient, health: Health, base_url
         anthropic_version=settings.anthropic_version,
         upstream_host=urlsplit(base_url).netloc.rpartition("@")[2],
         simulated=settings.simulates,
-        limits=gateway_pb2.Limits(
-            max_request_bytes=settings.max_request_bytes, max_body_bytes=settings.max_body_bytes
-        ),
+        limits=gateway_pb2.Limits(max_request_bytes=settings.max_request_bytes, max_body_bytes=settings.max_body_bytes),
     )
     forward = Forward(client, max_body_bytes=settings.max_body_bytes)
     servicers = {"messages": MessagesServicer(forward), "gateway": GatewayServicer(info)}

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from claude_grpc.v1 import content_pb2, gateway_pb2, gateway_pb2_grpc, messages_pb2, messages_pb2_grpc

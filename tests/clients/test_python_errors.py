@@ -7,7 +7,7 @@ import grpc
 import pytest
 from google.protobuf.any_pb2 import Any as PackedAny
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 import claude_grpc_client

@@ -9,12 +9,13 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
 from support.processes import GatewayProcess
 
 BUF = shutil.which("buf", path=sysconfig.get_path("scripts")) or shutil.which("buf")
 
 
-def curl(target: str, *arguments: str) -> str:
+def curl(*arguments: str) -> str:
     if BUF is None:
         pytest.skip("buf is not installed")
     return subprocess.run(
@@ -28,7 +29,7 @@ def curl(target: str, *arguments: str) -> str:
 
 
 def test_reflection_lists_the_services(gateway_process: GatewayProcess) -> None:
-    listed = curl(gateway_process.target, f"http://{gateway_process.target}", "--list-services").split()
+    listed = curl(f"http://{gateway_process.target}", "--list-services").split()
     assert {"claude_grpc.v1.MessagesService", "claude_grpc.v1.GatewayService", "grpc.health.v1.Health"} <= set(listed)
 
 
@@ -42,7 +43,7 @@ def test_an_answer_is_streamed(gateway_process: GatewayProcess) -> None:
         }
     }
     url = f"http://{gateway_process.target}/claude_grpc.v1.MessagesService/StreamMessage"
-    text, decoder, events = curl(gateway_process.target, url, "-d", json.dumps(request)).strip(), json.JSONDecoder(), []
+    text, decoder, events = curl(url, "-d", json.dumps(request)).strip(), json.JSONDecoder(), []
     while text:
         event, end = decoder.raw_decode(text)
         events.append(event)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from claude_grpc.config import Settings, variable
 from claude_grpc.v1.gateway_pb2 import GetServerInfoRequest
 from claude_grpc.v1.gateway_pb2_grpc import GatewayServiceStub
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.processes import COMMAND, GatewayProcess, clean_environment, running_gateway
 from support.stack import create, drain, stream
 

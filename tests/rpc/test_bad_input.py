@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
+
 from claude_grpc.v1.messages_pb2 import CreateMessageRequest, StreamMessageRequest
 from support.stack import Stack, create, drain, open_stack, params
 

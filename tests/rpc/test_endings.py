@@ -6,6 +6,7 @@ import asyncio
 
 import grpc
 import pytest
+
 from claude_grpc.simulator import RawAnswer
 from support.stack import Stack, create, drain, open_stack, stream
 

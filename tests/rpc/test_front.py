@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from claude_grpc.errors import SchemaError, UpstreamConnectionError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.front import Front

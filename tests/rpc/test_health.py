@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
+
 from support.stack import Stack, create, drain, open_stack, stream
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

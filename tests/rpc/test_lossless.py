@@ -7,6 +7,7 @@ import json
 import re
 
 import grpc
+
 from claude_grpc.simulator import SimulatorOptions
 from claude_grpc.v1.content_pb2 import ContentBlock, TextBlock, ToolResultBlock
 from claude_grpc.v1.messages_pb2 import (

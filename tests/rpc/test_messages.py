@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import grpc
 import pytest
+
 from claude_grpc.v1.content_pb2 import ContentBlock, TextBlock
+from claude_grpc.v1.gateway_pb2 import GetServerInfoRequest
 from claude_grpc.v1.messages_pb2 import (
     ROLE_ASSISTANT,
     STOP_REASON_END_TURN,
@@ -14,7 +16,6 @@ from claude_grpc.v1.messages_pb2 import (
     ThinkingConfig,
     ThinkingEnabled,
 )
-from claude_grpc.v1.gateway_pb2 import GetServerInfoRequest
 from claude_grpc.v1.tools_pb2 import CustomTool, Tool
 from support.stack import CANARY_KEY, Stack, create, drain, open_stack, params, stream, texts
 

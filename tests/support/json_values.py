@@ -20,12 +20,27 @@ def parse(text: str | bytes) -> Any:
 
 
 NUMBERS = st.sampled_from(
-    ["0", "-0", "1", "7", "2147483648", "-9223372036854775809", "12345678901234567890", "1.0", "0.1", "1e2", "1e400", "-1.5E-7"]
+    [
+        "0",
+        "-0",
+        "1",
+        "7",
+        "2147483648",
+        "-9223372036854775809",
+        "12345678901234567890",
+        "1.0",
+        "0.1",
+        "1e2",
+        "1e400",
+        "-1.5E-7",
+    ]
 )
 STRINGS = st.one_of(
     st.text(max_size=8).map(json.dumps),
     st.text(max_size=8).map(lambda text: json.dumps(text, ensure_ascii=False)),
-    st.sampled_from(['"\\ud800"', '"\\udc00x"', '"\\/"', '""', '"end_turn"', '"user"', '"AP8Q"', '"AP8"', '"ephemeral"']),
+    st.sampled_from(
+        ['"\\ud800"', '"\\udc00x"', '"\\/"', '""', '"end_turn"', '"user"', '"AP8Q"', '"AP8"', '"ephemeral"']
+    ),
 )
 SCALARS = st.one_of(NUMBERS, STRINGS, st.sampled_from(["true", "false", "null"]))
 SPACES = st.sampled_from(["", "", "", " ", "\n\t"])

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
+
 from claude_grpc.config import Settings
 from claude_grpc.server import Gateway, open_gateway
 from claude_grpc.simulator import Simulator, SimulatorOptions
@@ -22,7 +24,6 @@ from claude_grpc.v1.messages_pb2 import (
     StreamMessageResponse,
 )
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
-from google.rpc import error_details_pb2, status_pb2
 
 CANARY_KEY = "sk-canary-key-that-nobody-may-see"
 
@@ -112,12 +113,12 @@ async def drain(call: Any) -> Ended:
     try:
         if hasattr(call, "__aiter__"):
             async for event in call:
-                events.append(event)
+                events.append(event)  # noqa: PERF401 # what came before an error counts
         else:
             events.append(await call)
     except grpc.aio.AioRpcError:
         pass  # the status tells
-    trailers = {key: value for key, value in await call.trailing_metadata()}
+    trailers = dict(await call.trailing_metadata())
     status = status_pb2.Status.FromString(trailers.pop("grpc-status-details-bin", b""))
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     found = {detail.type_url for detail in status.details if any(detail.Unpack(d) for d in (info, bad, retry))}

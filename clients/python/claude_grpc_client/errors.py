@@ -29,7 +29,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 # googleapis-common-protos comes without a py.typed marker.
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 
 __all__ = [
     "AuthenticationError",

@@ -1,6 +1,7 @@
 """One call, as a servicer sees it: who calls, how long is left, what is to be told at the end.
 
-Knows nothing of ``grpc.aio``, so that a servicer can be called straight in a test, and another front can stand beside ours.
+Knows nothing of ``grpc.aio``, so that a servicer can be called straight in a test, and another front can stand beside
+ours.
 """
 
 from __future__ import annotations

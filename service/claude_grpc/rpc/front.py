@@ -1,4 +1,4 @@
-"""The only room that knows ``grpc.aio``'s context: makes handlers of servicers, and turns how they end into what gRPC sends.
+"""The only room that knows ``grpc.aio``'s context: makes handlers of servicers, and tells gRPC how they ended.
 
 A servicer's method takes the request and a `Call`, and returns a message or an async iterator of messages. It raises
 errors of the tree and never aborts. Cancellation is asyncio's own: it travels through the servicer down to the socket.
@@ -19,7 +19,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
-from claude_grpc.errors import GatewayError, SchemaError
+from claude_grpc.errors import RequestError, SchemaError, UpstreamError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.status import bug_status, status_of
 
@@ -93,9 +93,7 @@ class Front:
 
         return behaviour
 
-    async def _run(
-        self, method: MethodDescriptor, context: _Context, run: Callable[[Call], Awaitable[None]]
-    ) -> None:
+    async def _run(self, method: MethodDescriptor, context: _Context, run: Callable[[Call], Awaitable[None]]) -> None:
         call = _call(method, context)
         async with AsyncExitStack() as stack:
             for layer in self._layers:
@@ -111,12 +109,12 @@ class Front:
 async def _note_failure(call: Call, context: _Context, running: Awaitable[None]) -> None:
     try:
         await running
-    except GatewayError as error:
-        context_of_error = getattr(error, "context", None)
-        if context_of_error is not None:
-            call.answered(context_of_error)
+    except RequestError as error:
         call.status = status_of(error)
-    except Exception:
+    except UpstreamError as error:
+        call.answered(error.context)
+        call.status = status_of(error)
+    except Exception:  # noqa: BLE001 # whatever it is, it must end as a status
         if context.done():
             # The caller left while a message was being written; gRPC reports that as an error of the write.
             raise asyncio.CancelledError from None
@@ -126,8 +124,10 @@ async def _note_failure(call: Call, context: _Context, running: Awaitable[None])
 
 def _call(method: MethodDescriptor, context: _Context) -> Call:
     left = context.time_remaining()
+    metadata: Any = context.invocation_metadata() or ()
     return Call(
         method=f"{method.containing_service.full_name}/{method.name}",
-        metadata={key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)},
+        # Keys that end in -bin have bytes, and nobody asks for those.
+        metadata={key: value for key, value in metadata if isinstance(value, str)},
         deadline=None if left is None else time.monotonic() + left,
     )

@@ -60,4 +60,4 @@ def read_headers(request: HeaderFields, violations: Violations) -> dict[str, str
 
 def _check(value: str, path: tuple[object, object], violations: Violations) -> None:
     if not _TOKEN.fullmatch(value):
-        violations.add(path, "Must be 1–256 characters of a-z, A-Z, 0-9, '.', '_', ':' and '-'.")  # type: ignore[arg-type] # a Path
+        violations.add(path, "Must be 1 to 256 characters of a-z, A-Z, 0-9, '.', '_', ':' and '-'.")  # type: ignore[arg-type] # a Path

@@ -1,8 +1,8 @@
 """``grpc.health.v1``: whether the process lives, and whether it takes calls.
 
-Our own, because a ``Watch`` must end when the server drains: an open one would hold the exit until the grace is used up.
-Services: the empty name and ``readiness`` are SERVING until the drain begins, ``liveness`` as long as the process runs. No
-answer depends on the Claude API: restarting a gateway repairs nothing there.
+Our own, because a ``Watch`` must end when the server drains: an open one would hold the exit until the grace is used
+up. Services: the empty name and ``readiness`` are SERVING until the drain begins, ``liveness`` as long as the process
+runs. No answer depends on the Claude API: restarting a gateway repairs nothing there.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from claude_grpc.rpc.call import Call
 
 __all__ = ["Health", "HealthServicer"]
 
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_SERVING: int = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Health:
@@ -70,7 +70,8 @@ class HealthServicer:
         """The status of every service now."""
         return health_pb2.HealthListResponse(
             statuses={
-                name: health_pb2.HealthCheckResponse(status=self._health.status(name)) for name in self._health.services()
+                name: health_pb2.HealthCheckResponse(status=self._health.status(name))
+                for name in self._health.services()
             }
         )
 

@@ -1,4 +1,7 @@
-"""Server reflection, for tools like ``buf curl`` and ``grpcurl``: as v1alpha, and as v1, whose messages are the same bytes."""
+"""Server reflection, for tools like ``buf curl`` and ``grpcurl``.
+
+As v1alpha, and as v1, whose messages are the same bytes under another name.
+"""
 
 from __future__ import annotations
 

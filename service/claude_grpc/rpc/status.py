@@ -1,7 +1,7 @@
 """The one table from errors to gRPC status codes, and the details that go with them.
 
-``error.type`` of the API's answer decides before its HTTP status. What goes out is bounded: trailers beyond about 8 KB fail at
-random on their way, so a message has at most 1 KiB and the details 4 KiB.
+``error.type`` of the API's answer decides before its HTTP status. What goes out is bounded: trailers beyond about 8 KB
+fail at random on their way, so a message has at most 1 KiB and the details 4 KiB.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from claude_grpc.errors import (
     GatewayError,
     InvalidRequestError,
     NotFoundError,
+    RequestError,
     RequestTooLargeError,
     StreamInterruptedError,
     UpstreamConnectionError,
@@ -117,8 +118,8 @@ class RpcStatus:
     trailers: Mapping[str, str | bytes] = field(default_factory=dict)
 
 
-def status_of(error: GatewayError) -> RpcStatus:
-    """The status for an error of the tree."""
+def status_of(error: RequestError | UpstreamError) -> RpcStatus:
+    """The status for an error that a call can raise."""
     row = _row(error)
     context = error.context if isinstance(error, UpstreamError) else UpstreamContext()
     retryable = row.retryable and not context.partial
@@ -128,9 +129,8 @@ def status_of(error: GatewayError) -> RpcStatus:
         domain=_UPSTREAM_DOMAIN if isinstance(error, UpstreamStatusError) else _OWN_DOMAIN,
         metadata=_info_metadata(error, context, retryable),
     )
-    details = [info, *_details(error, context, delay)]
     message = _clip(str(error), MAX_MESSAGE_BYTES)
-    return _status(row.code, message, details, pushback_ms=None if delay is None else int(delay * 1000))
+    return _status(row.code, message, info, list(_details(error, context, delay)), delay)
 
 
 def bug_status() -> tuple[RpcStatus, str]:
@@ -138,7 +138,7 @@ def bug_status() -> tuple[RpcStatus, str]:
     error_id = uuid.uuid4().hex
     info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=_OWN_DOMAIN, metadata={"errorId": error_id})
     message = f"Internal error of the gateway; its log has more under {error_id}."
-    return _status(Code.INTERNAL, message, [info], pushback_ms=None), error_id
+    return _status(Code.INTERNAL, message, info, [], None), error_id
 
 
 def _row(error: GatewayError) -> _Row:
@@ -152,32 +152,32 @@ def _row(error: GatewayError) -> _Row:
     raise error
 
 
-def _status(code: grpc.StatusCode, message: str, details: list[Message], *, pushback_ms: int | None) -> RpcStatus:
-    info = details[0]
-    assert isinstance(info, error_details_pb2.ErrorInfo)  # noqa: S101 # both callers put it first
-    encoded = _bounded(code, message, details)
-    # What a stub's own retry obeys, of a stub that retries this code: when, or -1 for never.
-    pushback = "-1" if pushback_ms is None else str(pushback_ms)
-    trailers: dict[str, str | bytes] = {"grpc-status-details-bin": encoded, "grpc-retry-pushback-ms": pushback}
+def _status(
+    code: grpc.StatusCode, message: str, info: error_details_pb2.ErrorInfo, more: list[Message], delay: float | None
+) -> RpcStatus:
+    trailers: dict[str, str | bytes] = {
+        "grpc-status-details-bin": _bounded(code, message, info, more),
+        # What a stub's own retry obeys, if it retries this code at all: when, or -1 for never.
+        "grpc-retry-pushback-ms": "-1" if delay is None else str(int(delay * 1000)),
+    }
     return RpcStatus(code, info.reason, message, trailers)
 
 
-def _bounded(code: grpc.StatusCode, message: str, details: list[Message]) -> bytes:
-    """The details as `google.rpc.Status`, shortened until they fit: violations go first, then whole details but the first."""
-    info = details[0]
+def _bounded(code: grpc.StatusCode, message: str, info: error_details_pb2.ErrorInfo, more: list[Message]) -> bytes:
+    """The details as `google.rpc.Status`, shortened until they fit: first violations go, then details from the end."""
     while True:
         status = status_pb2.Status(code=code.value[0], message=message)
-        for detail in details:
+        for detail in (info, *more):
             status.details.add().Pack(detail)
-        encoded = status.SerializeToString(deterministic=True)
+        encoded: bytes = status.SerializeToString(deterministic=True)
         if len(encoded) <= MAX_DETAILS_BYTES:
             return encoded
-        info.metadata["truncated"] = "true"  # type: ignore[attr-defined] # the first detail is always ErrorInfo
-        last = details[-1]
+        info.metadata["truncated"] = "true"
+        last = more[-1]
         if isinstance(last, error_details_pb2.BadRequest) and len(last.field_violations) > 1:
             del last.field_violations[len(last.field_violations) // 2 :]
         else:
-            details = details[:-1]
+            more = more[:-1]
 
 
 def _info_metadata(error: GatewayError, context: UpstreamContext, retryable: bool) -> dict[str, str]:

@@ -16,9 +16,7 @@ __all__ = ["configure_logging"]
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure_logging(
-    level: str, form: Literal["auto", "json", "text"], stream: TextIO | None = None
-) -> None:
+def configure_logging(level: str, form: Literal["auto", "json", "text"], stream: TextIO | None = None) -> None:
     """Send the log of this process to ``stream``, standard error by default."""
     stream = stream or sys.stderr
     as_text = form == "text" or (form == "auto" and stream.isatty())
