@@ -192,7 +192,14 @@ async def test_a_tool_input_that_max_tokens_cut_is_empty_json(ask: Any, weather_
     ],
 )
 def test_values_are_made_from_the_schema(schema: Any, value: Any) -> None:
-    assert example(schema, schema) == value
+    assert example(schema) == value
+
+
+@pytest.mark.parametrize("schema", [{"type": {}}, {"$ref": 1}, {"enum": {"a": 1}}, {"type": "array", "minItems": "1"}])
+async def test_a_schema_that_is_none_is_refused(ask: Any, schema: dict[str, Any]) -> None:
+    tool = {"name": "a", "input_schema": {"type": "object", "properties": {"b": schema}}}
+    reply = await ask("Use the tool.", tools=[tool])
+    assert (reply.status, reply.error[:22]) == (400, "JSON schema is invalid")
 
 
 async def test_a_schema_for_the_output_is_answered_with_json(ask: Any) -> None:

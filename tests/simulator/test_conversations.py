@@ -60,6 +60,10 @@ CITED = text(citations=[{"type": "char_location"}])
             [user(IMAGE | {"source": {"type": "base64", "data": "?"}})],
             "messages.0.content.0.image.source.base64.data: Input should be valid base64",
         ),
+        (
+            [user(DOCUMENT | {"source": {"type": "text"}})],
+            "messages.0.content.0.document.source.text.data: Input should be a valid string",
+        ),
         ([user(call())], "messages.0.content.0: `tool_use` blocks can only be in `assistant` messages"),
         ([assistant(result())], "messages.0.content.0: `tool_result` blocks can only be in `user` messages"),
         ([assistant(call("a b"))], "messages.0.content.0.tool_use.id: String should match pattern"),

@@ -87,8 +87,9 @@ async def test_directives_of_earlier_turns_are_over(ask: Any) -> None:
     assert (await ask([{"role": "user", "content": "[[error 500]]"}, *turns])).status == 200
 
 
-async def test_a_directive_for_count_tokens_works_too(ask: Any) -> None:
+async def test_count_tokens_fails_on_demand_too(ask: Any) -> None:
     assert (await ask.count("[[error 529]]")).status == 529
+    assert (await ask.count("[[cut at=0]]")).body == b""
 
 
 async def test_an_error_event_ends_the_stream(ask: Any) -> None:

@@ -164,7 +164,7 @@ async def test_what_the_sdk_has_not_heard_of_is_no_error(client: AsyncAnthropic)
         message = await stream.get_final_message()
     assert "future_event" in kinds
     assert [block.type for block in message.content] == ["future_block", "text"]
-    assert message.stop_reason == "future_stop_reason"
+    assert str(message.stop_reason) == "future_stop_reason"
 
 
 async def test_the_client_goes_and_the_stream_closes(client: AsyncAnthropic, simulator: Simulator) -> None:

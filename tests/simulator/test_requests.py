@@ -100,7 +100,7 @@ async def test_required_parameters_are_required(ask: Any, missing: str) -> None:
     assert (await ask.post(body)).error == f"{missing}: Field required"
 
 
-FORCED = {"tools": [{"name": "a", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any"}}
+FORCED: dict[str, Any] = {"tools": [{"name": "a", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any"}}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A scripted upstream on a real socket, and the two engines that talk to it.
 
-The script is a coroutine that is given each connection as a ``Peer`` and does to it what the test wants: any bytes, cut, reset,
-silence. Nothing here knows HTTP further than to find a request's end.
+The script is a coroutine that is given each connection as a ``Peer`` and does to it what the test wants: any bytes, a
+cut, a reset, silence. Nothing here knows HTTP further than to find a request's end.
 """
 
 from __future__ import annotations
@@ -54,8 +54,14 @@ class Peer(asyncio.Protocol):
         self._buffer += data
         self._arrival.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         self.closed.set_result(asyncio.get_running_loop().time())
+
+    async def take(self) -> bytes:
+        """Return what has come, as soon as anything has."""
+        if not self._buffer:
+            await self._more()
+        return await self._exactly(len(self._buffer))
 
     async def request(self) -> ReceivedRequest:
         """Read one request, with its body."""
@@ -133,8 +139,8 @@ class RawUpstream:
 
     def __init__(self, server: asyncio.Server, accepted: asyncio.Queue[Peer], scheme: str) -> None:
         self._accepted = accepted
-        port = server.sockets[0].getsockname()[1]
-        self.netloc = f"127.0.0.1:{port}"
+        self.port = server.sockets[0].getsockname()[1]
+        self.netloc = f"127.0.0.1:{self.port}"
         self.url = f"{scheme}://{self.netloc}"
 
     async def peer(self) -> Peer:
@@ -182,9 +188,15 @@ def engine(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+@pytest.fixture(scope="session")
+def tls() -> ssl.SSLContext:
+    """Trust the system's certificates; to read them takes longer than a test."""
+    return ssl.create_default_context()
+
+
 @pytest.fixture
-async def transport(engine: Any) -> AsyncIterator[httpx.AsyncBaseTransport]:
-    made = make_transport(engine)
+async def transport(engine: Any, tls: ssl.SSLContext) -> AsyncIterator[httpx.AsyncBaseTransport]:
+    made = make_transport(engine, tls=tls)
     yield made
     await made.aclose()
 

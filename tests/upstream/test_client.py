@@ -172,7 +172,7 @@ async def test_stream_hands_out_what_each_read_brought(serve: Any, connect: Any)
         go_on.set()
         rest = [events async for events in stream]
         assert all(rest)
-        assert sum(rest, []) == [ServerSentEvent("c", b"3"), ServerSentEvent("", b"5")]
+        assert [event for events in rest for event in events] == [ServerSentEvent("c", b"3"), ServerSentEvent("", b"5")]
         with pytest.raises(StopAsyncIteration):
             await anext(stream)
 
@@ -270,7 +270,7 @@ async def test_an_answer_that_goes_on_for_ever_is_cut_off(serve: Any, connect: A
 )
 @pytest.mark.parametrize("method", ["send", "stream"])
 async def test_an_error_response_is_a_status_error(
-    serve: Any, connect: Any, method: str, status: int, body: bytes, message: str, kind: str, code: str
+    *, serve: Any, connect: Any, method: str, status: int, body: bytes, message: str, kind: str, code: str
 ) -> None:
     async def script(peer: Any) -> None:
         await peer.request()
@@ -392,4 +392,3 @@ async def call(client: UpstreamClient, kind: str) -> None:
     async with client.stream(CREATE) as stream:
         async for _ in stream:
             pass
-

@@ -27,7 +27,9 @@ def test_a_lasting_failure_is_not(status: int) -> None:
     assert policy().decide(0, Outcome(status=status)) is None
 
 
-@pytest.mark.parametrize(("timeout", "wait"), [("", 0.5), ("connect", 0.5), ("pool", 0.5), ("write", 0.5), ("read", None)])
+@pytest.mark.parametrize(
+    ("timeout", "wait"), [("", 0.5), ("connect", 0.5), ("pool", 0.5), ("write", 0.5), ("read", None)]
+)
 def test_without_a_response_all_but_the_read_timeout_is_tried_again(timeout: str, wait: float | None) -> None:
     assert policy().decide(0, Outcome(timeout=timeout)) == wait
 
@@ -73,7 +75,9 @@ def test_x_should_retry_is_over_the_status(status: int, asked: str, retried: boo
         ({"retry-after": "Wed, 21 Oct 2099 07:26:50 GMT"}, None),
     ],
 )
-def test_the_wait_that_upstream_asks_for_is_taken_up_to_the_longest(headers: dict[str, str], wait: float | None) -> None:
+def test_the_wait_that_upstream_asks_for_is_taken_up_to_the_longest(
+    headers: dict[str, str], wait: float | None
+) -> None:
     assert policy().decide(0, Outcome(status=429, headers=headers)) == wait
 
 
@@ -91,9 +95,7 @@ def test_jitter_is_not_taken_off_what_upstream_asks_for() -> None:
     assert policy(random=lambda: 1.0).decide(0, Outcome(status=429, headers={"retry-after": "2"})) == 2.0
 
 
-@pytest.mark.parametrize(
-    ("own", "call", "retries"), [(2, None, 2), (0, None, 0), (2, 0, 0), (2, 5, 5), (0, 1, 1)]
-)
+@pytest.mark.parametrize(("own", "call", "retries"), [(2, None, 2), (0, None, 0), (2, 0, 0), (2, 5, 5), (0, 1, 1)])
 def test_retries_end_with_the_policys_or_the_calls_number(own: int, call: int | None, retries: int) -> None:
     decisions = [policy(max_retries=own).decide(taken, OVERLOADED, max_retries=call) for taken in range(8)]
     assert [wait is not None for wait in decisions] == [taken < retries for taken in range(8)]

@@ -22,6 +22,7 @@ def post(url: str, content: Any = b"{}", *, method: str = "POST", **timeouts: fl
 
 
 async def read(response: httpx.Response) -> bytes:
+    assert isinstance(response.stream, httpx.AsyncByteStream)
     try:
         return b"".join([piece async for piece in response.stream])
     finally:
@@ -151,7 +152,9 @@ async def test_no_cookie_is_kept_no_redirect_followed_nothing_decompressed(serve
 
 
 @pytest.mark.parametrize("received", [0, 1])
-async def test_a_response_closed_before_its_end_closes_its_connection(serve: Any, transport: Any, received: int) -> None:
+async def test_a_response_closed_before_its_end_closes_its_connection(
+    serve: Any, transport: Any, received: int
+) -> None:
     async def script(peer: Any) -> None:
         await peer.request()
         peer.start_events()
@@ -166,6 +169,26 @@ async def test_a_response_closed_before_its_end_closes_its_connection(serve: Any
     await response.aclose()
     await response.aclose()
     await closes(await upstream.peer())
+
+
+async def test_a_response_that_is_not_read_holds_its_sender_back(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.respond(200, bytes(size))
+        await peer.stall()
+
+    size = 64 * 1024 * 1024
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url))
+    peer = await upstream.peer()
+    pieces = aiter(response.stream)
+    read_first = len(await anext(pieces))
+    for _ in range(20):
+        await turns()
+    # What is neither read nor at the sender is in the kernel's buffers, which are small beside the whole.
+    assert peer.transport.get_write_buffer_size() > size / 2
+    assert sum([len(piece) async for piece in pieces]) + read_first == size
+    await response.aclose()
 
 
 @pytest.mark.parametrize("ending", ["close", "reset"])
@@ -319,7 +342,9 @@ async def test_a_failed_request_gives_its_place_back(serve: Any, engine: Any, fa
         (b"SSH-2.0-x\r\n\r\n", "^(?!Server disconnected)"),
     ],
 )
-async def test_what_is_no_response_is_a_protocol_error(serve: Any, transport: Any, bytes_sent: bytes, text: str) -> None:
+async def test_what_is_no_response_is_a_protocol_error(
+    serve: Any, transport: Any, bytes_sent: bytes, text: str
+) -> None:
     async def script(peer: Any) -> None:
         await peer.request()
         peer.send(bytes_sent)
@@ -437,6 +462,7 @@ async def test_a_transport_that_sent_nothing_can_be_closed(engine: Any) -> None:
         ("https://a.example", {"http_proxy": "http://p:1"}, None),
         ("http://a.example", {"http_proxy": "http://p:1"}, "http://p:1"),
         ("https://a.example", {"all_proxy": "http://p:1"}, "http://p:1"),
+        ("https://a.example", {"https_proxy": "p:1"}, "http://p:1"),
         ("https://a.example", {"https_proxy": "http://p:1", "no_proxy": "example"}, None),
         ("https://a.example", {"https_proxy": "http://p:1", "no_proxy": "a.example:444"}, "http://p:1"),
         ("https://a.example:444", {"https_proxy": "http://p:1", "no_proxy": "a.example:444"}, None),
@@ -452,6 +478,11 @@ def test_the_environment_names_the_proxy(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert environment_proxy(url) == proxy
+
+
+def test_a_proxy_of_another_kind_is_refused_at_the_start(engine: Any) -> None:
+    with pytest.raises(ValueError, match=r"^the proxy must be an http or https URL$"):
+        make_transport(engine, proxy="socks5://user:pass@127.0.0.1:1080")
 
 
 async def closes(peer: Any) -> None:

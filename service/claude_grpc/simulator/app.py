@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, deque
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 from aiohttp import web
 
@@ -89,12 +90,12 @@ class Api:
         counting = request.path == _COUNT_TOKENS
         signer = self._check(prompt, caller, counting=counting)
         if counting:
-            body = encode({"input_tokens": count_prompt(prompt.body).total})
-            return await delivery.send_body(body.encode(), _JSON)
+            return await self._send_json({"input_tokens": count_prompt(prompt.body).total}, prompt, delivery)
         answer = build_answer(prompt, signer)
         self._count(answer)
-        send = self._send_stream if prompt.body.get("stream") else self._send_message
-        return await send(answer, prompt, delivery)
+        if prompt.body.get("stream"):
+            return await self._send_stream(answer, prompt, delivery)
+        return await self._send_json(answer.message, prompt, delivery)
 
     async def _fail(self, prompt: Prompt) -> RawAnswer | None:
         """Do what is asked for instead of an answer."""
@@ -131,12 +132,12 @@ class Api:
         interval = asked["pace"].amount if "pace" in asked else self._options.delta_interval
         return await delivery.send_chunks(frames, _EVENTS, asked, interval)
 
-    async def _send_message(self, answer: Answer, prompt: Prompt, delivery: Delivery) -> web.StreamResponse:
+    async def _send_json(self, value: dict[str, Any], prompt: Prompt, delivery: Delivery) -> web.StreamResponse:
         asked = prompt.directives
         if failure := asked.get("error-event"):
             kind = failure.word("overloaded_error")
             raise ApiError(error_status(kind), "Overloaded", type=kind)
-        body = encode(answer.message).encode()
+        body = encode(value).encode()
         half = body[: len(body) // 2]
         if any(name in asked for name in ENDINGS):
             return await delivery.send_chunks([half], _JSON, asked)

@@ -90,7 +90,7 @@ def _text(prompt: Prompt) -> str:
     """Return what the answer says."""
     wanted = prompt.body.get("output_config", {}).get("format")
     if isinstance(wanted, dict) and isinstance(wanted.get("schema"), dict):
-        return encode(example(wanted["schema"], wanted["schema"]))
+        return encode(example(wanted["schema"]))
     if prompt.results:
         text = " ".join(f"The tool answered: “{result}”." for result in prompt.results)
     elif prompt.question:

@@ -69,9 +69,8 @@ def text_of(content: Any) -> str:
     """Return the text of a content: a string, or the text blocks of a list."""
     if isinstance(content, str):
         return content
-    texts = (
-        [block.get("text") for block in content or [] if isinstance(block, dict)] if isinstance(content, list) else []
-    )
+    blocks = content if isinstance(content, list) else []
+    texts = [block.get("text") for block in blocks if isinstance(block, dict)]
     return "\n".join(text for text in texts if isinstance(text, str))
 
 

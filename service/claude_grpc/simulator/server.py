@@ -22,7 +22,10 @@ _STOP_SECONDS = 0.01
 
 
 class Simulator:
-    """A Claude API on a port of its own, for as long as the ``async with`` lasts."""
+    """A Claude API on a port of its own, for as long as the ``async with`` lasts.
+
+    How to make it fail stands in the docstring of ``faults``.
+    """
 
     def __init__(self, options: SimulatorOptions | None = None) -> None:
         self._options = options or SimulatorOptions()

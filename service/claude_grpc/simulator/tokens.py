@@ -38,9 +38,10 @@ def count_prompt(body: dict[str, Any]) -> PromptTokens:
     for tokens, mark in _parts(body):
         total += tokens
         if mark:
-            cached, ttl = total, mark.get("ttl", "5m")
-    mark = body.get("cache_control")
-    return PromptTokens(total, total, mark.get("ttl", "5m")) if mark else PromptTokens(total, cached, ttl)
+            cached, ttl = total, mark.get("ttl") or "5m"
+    if mark := body.get("cache_control"):
+        cached, ttl = total, mark.get("ttl") or "5m"
+    return PromptTokens(total, cached, ttl)
 
 
 def _parts(body: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any] | None]]:

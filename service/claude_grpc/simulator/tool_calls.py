@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from .errors import ApiError
 from .prompt import Prompt
 from .raw_json import ODD_JSON, RawJson, encode
 
@@ -37,12 +38,22 @@ def choose_calls(prompt: Prompt) -> list[ToolCall]:
 def _input(tool: dict[str, Any], prompt: Prompt) -> RawJson:
     if wanted := prompt.directives.get("tool-input"):
         return RawJson(wanted.text or ODD_JSON)
-    schema = tool["input_schema"]
-    return RawJson(encode(example(schema, schema)))
+    return RawJson(encode(example(tool["input_schema"])))
 
 
-def example(schema: Any, root: dict[str, Any], name: str = "value", depth: int = 0) -> Any:
-    """Return a value that fits a schema as far as its types, constants and bounds go; a string is its field's name."""
+def example(schema: Any) -> Any:
+    """Return a value that fits a schema as far as its types, constants and bounds go; a string is its field's name.
+
+    Raises:
+        ApiError: 400, a keyword that is needed has no value of its kind.
+    """
+    try:
+        return _example(schema, schema, "value", 0)
+    except (AttributeError, LookupError, TypeError):
+        raise ApiError(400, "JSON schema is invalid. It must match JSON Schema draft 2020-12.") from None
+
+
+def _example(schema: Any, root: dict[str, Any], name: str, depth: int) -> Any:
     if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return None
     for keyword in ("const", "default"):
@@ -53,9 +64,9 @@ def example(schema: Any, root: dict[str, Any], name: str = "value", depth: int =
             return schema[keyword][0]
     for keyword in ("anyOf", "oneOf", "allOf"):
         if schema.get(keyword):
-            return example(schema[keyword][0], root, name, depth + 1)
+            return _example(schema[keyword][0], root, name, depth + 1)
     if "$ref" in schema:
-        return example(_resolve(schema["$ref"], root), root, name, depth + 1)
+        return _example(_resolve(schema["$ref"], root), root, name, depth + 1)
     return _of_type(schema, root, name, depth)
 
 
@@ -64,9 +75,9 @@ def _of_type(schema: dict[str, Any], root: dict[str, Any], name: str, depth: int
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
         properties = (schema.get("properties") or {}).items()
-        return {key: example(value, root, key, depth + 1) for key, value in properties}
+        return {key: _example(value, root, key, depth + 1) for key, value in properties}
     if kind == "array":
-        return [example(schema.get("items", {}), root, name, depth + 1)] * schema.get("minItems", 1)
+        return [_example(schema.get("items", {}), root, name, depth + 1)] * schema.get("minItems", 1)
     if kind in ("integer", "number"):
         number = max(7 if kind == "integer" else 1.5, schema.get("minimum", 0))
         return min(number, schema.get("maximum", number))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -146,12 +145,15 @@ def _check_call(path: str, block: dict[str, Any]) -> None:
 
 
 def _check_source(path: str, source: Any, allowed: tuple[str, ...]) -> None:
-    if check_tag(path, source, allowed) != "base64":
-        return
-    try:
-        base64.b64decode(source.get("data", ""), validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise invalid(f"{path}.base64.data", "Input should be valid base64") from None
+    kind = check_tag(path, source, allowed)
+    data = source.get("data")
+    if kind in ("base64", "text") and not isinstance(data, str):
+        raise invalid(f"{path}.{kind}.data", "Input should be a valid string")
+    if kind == "base64":
+        try:
+            base64.b64decode(data, validate=True)
+        except ValueError:
+            raise invalid(f"{path}.base64.data", "Input should be valid base64") from None
 
 
 def _check_calls(turn: _Turn, following: _Turn | None) -> None:

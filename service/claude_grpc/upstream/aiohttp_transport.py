@@ -21,6 +21,8 @@ __all__ = ["AiohttpTransport"]
 
 # A larger piece of a body is cut, so that the write timeout is one of progress and little waits in memory.
 _PIECE_BYTES: Final = 256 * 1024
+# Twice as much may wait for a slow reader; then its upstream waits, too.
+_UNREAD_BYTES: Final = 64 * 1024
 # aiohttp would add these of itself; what is sent is the caller's to say.
 _AUTO_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
@@ -116,6 +118,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_AUTO_HEADERS,
+            read_bufsize=_UNREAD_BYTES,
         )
 
     def _make_socket(self, address: tuple[Any, ...]) -> socket.socket:
@@ -178,9 +181,15 @@ class _Body(httpx.AsyncByteStream):
     def __init__(self, response: aiohttp.ClientResponse, release_slot: Callable[[], None]) -> None:
         self._response = response
         self._content = response.content
-        self._protocol = response.connection and response.connection.protocol
         self._release_slot: Callable[[], None] | None = release_slot
         self._failure: httpx.TransportError | None = None
+        # None if the whole body came with the headers: then the connection is no longer this response's.
+        self._protocol = None if response.connection is None else response.connection.protocol
+        self._closed = None if self._protocol is None else self._protocol.closed
+        if self._closed is not None:
+            self._closed.add_done_callback(self._on_closed)
+        elif self._protocol is not None:
+            self._fail_if_waiting()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -197,7 +206,7 @@ class _Body(httpx.AsyncByteStream):
             if not chunk:
                 raise self._failure from error
         if not chunk:
-            self._free_slot()
+            self._let_go()
             raise StopAsyncIteration
         return chunk
 
@@ -208,12 +217,24 @@ class _Body(httpx.AsyncByteStream):
             if connection.transport is not None:
                 connection.transport.abort()
             self._response.close()
-        self._free_slot()
+        self._let_go()
 
-    def _free_slot(self) -> None:
+    def _let_go(self) -> None:
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._on_closed)
         if self._release_slot is not None:
             self._release_slot()
             self._release_slot = None
+
+    def _on_closed(self, closed: asyncio.Future[None]) -> None:
+        if not closed.cancelled():
+            closed.exception()  # seen: asyncio need not report it
+        self._fail_if_waiting()
+
+    def _fail_if_waiting(self) -> None:
+        # After a chunk it cannot parse, aiohttp closes the connection and tells the reader nothing, not even a timeout.
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(aiohttp.ClientPayloadError("The response has a malformed chunk."))
 
     def _reason(self, error: Exception) -> httpx.TransportError:
         if self._protocol is not None and isinstance(self._protocol.exception(), aiohttp.ClientOSError):

@@ -41,7 +41,7 @@ def make_transport(
     max_connections: int = 1000,
     tls: ssl.SSLContext | None = None,
 ) -> httpx.AsyncBaseTransport:
-    """Return an engine; it opens nothing before its first request.
+    """Return an engine, which opens nothing before its first request; ``ValueError`` for a proxy of another kind.
 
     Args:
         engine: ``aiohttp``, or ``httpx`` for httpx's own.
@@ -49,6 +49,8 @@ def make_transport(
         max_connections: Requests under way at once; more wait, as long as the pool timeout lets them.
         tls: By default the system's certificates, or those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
     """
+    if proxy is not None and httpx.URL(proxy).scheme not in {"http", "https"}:
+        raise ValueError("the proxy must be an http or https URL")
     tls = tls or ssl.create_default_context()
     if engine == "aiohttp":
         return AiohttpTransport(
@@ -68,9 +70,10 @@ def make_transport(
 
 
 def environment_proxy(url: str) -> str | None:
-    """Return the proxy for ``url`` by ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``; None if there is none."""
+    """The proxy for ``url`` by ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``; None if there is none."""
     target = httpx.URL(url)
     if proxy_bypass(target.netloc.decode("ascii")):
         return None
     proxies = getproxies()
-    return proxies.get(target.scheme) or proxies.get("all")
+    proxy = proxies.get(target.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
