@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.processes import GatewayProcess, running_gateway
-from support.stack import Stack, open_stack
+from support.stack import CANARY_KEY, Stack, open_stack
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +20,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_key_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever a test is about: the gateway's key is never logged."""
+    yield
+    assert CANARY_KEY not in caplog.text
 
 
 @pytest.fixture(scope="session")

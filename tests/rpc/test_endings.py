@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import grpc
 import pytest
@@ -116,6 +117,7 @@ async def test_a_caller_that_leaves_closes_the_socket_upstream(engine: str, how:
     async with open_stack(engine=engine) as stack:
         stack.simulator.script(phase)
         timeout = 0.5 if how == "deadline" else None
+        left_at = time.monotonic() + 0.5
         if kind == "stream":
             call = stack.messages.StreamMessage(stream(), timeout=timeout)
         else:
@@ -125,14 +127,39 @@ async def test_a_caller_that_leaves_closes_the_socket_upstream(engine: str, how:
         if how == "cancel":
             if phase == "stall at=5" and kind == "stream":
                 await call.initial_metadata()
+            left_at = time.monotonic()
             call.cancel()
         await stack.simulator.wait_closed(exchange)
         assert exchange.closed_early
+        # The promise is 100 ms; a machine that does ten things at once may need a little longer.
+        assert exchange.closed_at is not None
+        assert exchange.closed_at - left_at < 1.0
         if how == "cancel":
             with pytest.raises(asyncio.CancelledError):
                 await reading
         else:
             assert (await reading).code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+async def test_a_caller_that_leaves_while_queued_for_a_connection_never_reaches_upstream(how: str) -> None:
+    async with open_stack(max_connections=1) as stack:
+        stack.simulator.script("stall at=2")
+        first = stack.messages.StreamMessage(stream())
+        await stack.simulator.wait_request()
+        queued = stack.messages.CreateMessage(create(), timeout=0.3 if how == "deadline" else None)
+        reading = asyncio.create_task(drain(queued))
+        if how == "cancel":
+            await asyncio.sleep(0)
+            queued.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+        else:
+            assert (await reading).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        first.cancel()
+        await stack.simulator.wait_closed(stack.simulator.requests[0])
+        assert (await drain(stack.messages.CreateMessage(create()))).code is grpc.StatusCode.OK
+        assert len(stack.simulator.requests) == 2
 
 
 async def test_a_caller_that_leaves_during_a_backoff_causes_no_further_attempt() -> None:

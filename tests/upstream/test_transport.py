@@ -311,6 +311,7 @@ async def test_a_failed_request_gives_its_place_back(serve: Any, engine: Any, fa
         request = await peer.request()
         if "silent" in request.line:
             await peer.stall()
+            return
         peer.start_events()
         peer.send_chunk(b"one")
         peer.end_chunks() if "end" in request.line else await peer.stall()
