@@ -25,7 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_health(commands)
     _add_demo(commands)
     arguments = parser.parse_args(argv)
-    status: int = arguments.run(arguments)
+    try:
+        status: int = arguments.run(arguments)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("claude_grpc"):
+            raise
+        return _fail(f"{error.name} is missing; this command needs: pip install 'claude-grpc[server]'")
     return status
 
 
@@ -62,7 +67,7 @@ def _add_ask(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 def _add_health(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("health", help="ask a gateway whether it serves")
-    parser.add_argument("--target", metavar="HOST:PORT", default="127.0.0.1:50051", help="default %(default)s")
+    parser.add_argument("--target", metavar="HOST:PORT", help="default: where `serve` would listen with these settings")
     parser.add_argument("--service", default="", help="health service to ask for, such as readiness or liveness")
     parser.set_defaults(run=_health)
 
@@ -81,12 +86,10 @@ def _settings_help() -> str:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    try:
-        from claude_grpc.config import ConfigurationError, load_settings
-        from claude_grpc.server import serve
-        from claude_grpc.telemetry.logs import configure_logging
-    except ImportError as error:
-        return _fail(f"{error.name} is missing; install the gateway with: pip install 'claude-grpc[server]'")
+    from claude_grpc.config import ConfigurationError, load_settings
+    from claude_grpc.server import serve
+    from claude_grpc.telemetry.logs import configure_logging
+
     try:
         settings = load_settings(**({"listen": arguments.listen} if arguments.listen else {}))
         configure_logging(settings.log_level, settings.log_format)
@@ -120,13 +123,19 @@ def _health(arguments: argparse.Namespace) -> int:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(arguments.target) as channel:
+    from claude_grpc.config import ConfigurationError, load_settings
+
+    try:
+        target = arguments.target or load_settings().local_target
+    except ConfigurationError as error:
+        return _fail(str(error), status=2)
+    with grpc.insecure_channel(target) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(service=arguments.service), timeout=5
             )
         except grpc.RpcError as error:
-            return _fail(f"{arguments.target} gave no answer: {error.code().name}")
+            return _fail(f"{target} gave no answer: {error.code().name}")
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     print(name)
     return 0 if name == "SERVING" else 1

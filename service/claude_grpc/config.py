@@ -138,6 +138,12 @@ class Settings(BaseSettings):
         return bool(self.anthropic_api_key or self.anthropic_auth_token)
 
     @property
+    def local_target(self) -> str:
+        """Where a process beside the gateway reaches it."""
+        host, _, port = self.listen.rpartition(":")
+        return f"127.0.0.1:{port}" if host in {"0.0.0.0", "[::]"} else self.listen
+
+    @property
     def simulates(self) -> bool:
         """Whether the embedded simulator stands in for the Claude API."""
         return self.simulator == "always" or (self.simulator == "auto" and not self.has_credential)

@@ -50,6 +50,8 @@ async def test_without_a_key_the_simulator_answers_and_says_so(gateway_process: 
 
 def test_a_running_gateway_is_healthy_and_another_port_is_not(gateway_process: GatewayProcess) -> None:
     assert run("health", "--target", gateway_process.target).stdout == "SERVING\n"
+    everywhere = gateway_process.target.replace("127.0.0.1", "0.0.0.0")
+    assert run("health", "--service", "liveness", CLAUDE_GRPC_LISTEN=everywhere).stdout == "SERVING\n"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         assert run("health", "--target", f"127.0.0.1:{free.getsockname()[1]}").returncode == 1
