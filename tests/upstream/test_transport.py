@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from claude_grpc.upstream import environment_proxy, make_transport
+from claude_grpc.upstream.aiohttp_transport import _seen
 
 QUICK = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
 
@@ -260,6 +262,18 @@ async def test_a_request_that_is_not_taken_is_a_write_timeout(serve: Any, transp
     assert peer.received < len(body)
 
 
+async def test_a_connection_that_breaks_while_the_request_is_sent_is_a_network_error(
+    serve: Any, transport: Any
+) -> None:
+    async def script(peer: Any) -> None:
+        await peer.take()
+        peer.reset()
+
+    upstream = await serve(script)
+    with pytest.raises(httpx.NetworkError):
+        await transport.handle_async_request(post(upstream.url, bytes(32 * 1024 * 1024)))
+
+
 async def test_a_connection_that_does_not_come_about_is_a_connect_timeout(serve: Any, transport: Any) -> None:
     async def script(peer: Any) -> None:
         await peer.stall()  # takes the TCP connection and never answers the TLS handshake
@@ -448,6 +462,47 @@ async def test_a_header_that_no_request_can_have_is_refused_and_its_place_given_
         await transport.handle_async_request(httpx.Request("GET", upstream.url, headers={"x-one": "a\r\nx-two: b"}))
     await read(await transport.handle_async_request(post(upstream.url)))
     await transport.aclose()
+
+
+async def test_only_http_is_spoken(transport: Any) -> None:
+    with pytest.raises(httpx.UnsupportedProtocol):
+        await transport.handle_async_request(post("ftp://127.0.0.1"))
+
+
+async def test_the_end_of_a_connection_that_nobody_uses_is_not_reported(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        while True:
+            await peer.request()
+            peer.start_events()
+            peer.send_chunk(b"one")
+            await go_on.wait()
+            peer.end_chunks()
+
+    async def exchange() -> None:
+        go_on.clear()
+        response = await transport.handle_async_request(post(upstream.url))
+        go_on.set()
+        assert await read(response) == b"one"
+
+    reports: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+    go_on = asyncio.Event()
+    upstream = await serve(script)
+    await exchange()
+    await exchange()
+    peer = await upstream.peer()
+    peer.reset()
+    await closes(peer)
+    await turns()
+    await exchange()
+    gc.collect()
+    assert reports == []
+
+
+async def test_nor_is_a_close_that_was_cancelled() -> None:
+    closed = asyncio.get_running_loop().create_future()
+    closed.cancel()
+    _seen(closed)
 
 
 async def test_a_transport_that_sent_nothing_can_be_closed(engine: Any) -> None:

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf import message_factory
@@ -123,11 +123,11 @@ async def _note_failure(call: Call, context: _Context, running: Awaitable[None])
 
 
 def _call(method: MethodDescriptor, context: _Context) -> Call:
-    left = context.time_remaining()
-    metadata: Any = context.invocation_metadata() or ()
+    # Its type says float, but it is None for a caller that waits for ever.
+    left = cast("float | None", context.time_remaining())
     return Call(
         method=f"{method.containing_service.full_name}/{method.name}",
         # Keys that end in -bin have bytes, and nobody asks for those.
-        metadata={key: value for key, value in metadata if isinstance(value, str)},
+        metadata={key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)},
         deadline=None if left is None else time.monotonic() + left,
     )

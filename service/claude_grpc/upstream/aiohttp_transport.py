@@ -33,7 +33,7 @@ _HTTPX_ERRORS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], .
     (aiohttp.ClientHttpProxyError, httpx.ProxyError),
     (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
     (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
-    (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
+    (aiohttp.NonHttpUrlClientError, httpx.UnsupportedProtocol),
     (Exception, httpx.ReadError),
 )
 
@@ -132,7 +132,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Upload(aiohttp.Payload):
     """A request's body on its way; aiohttp itself knows no write timeout.
 
-    ``failure`` is what stopped it: an httpx exception, or that of the body's source.
+    ``failure`` is what stopped it, if not the connection's end: that timeout, or an exception of the body's source.
     """
 
     def __init__(self, source: Any, timeout: float | None) -> None:
@@ -150,7 +150,7 @@ class _Upload(aiohttp.Payload):
                     await self._write_piece(writer, piece)
         except BaseException as error:
             self.abort()
-            if self.failure is None and isinstance(error, Exception):
+            if isinstance(error, Exception) and not isinstance(error, OSError):
                 self.failure = error
             raise
 
@@ -160,8 +160,8 @@ class _Upload(aiohttp.Payload):
             self._transport.abort()
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Refuse: the body is read once, while it is sent."""
-        raise NotImplementedError
+        """Refuse what aiohttp asks of every payload and never uses: the body is read while it is sent."""
+        raise NotImplementedError  # pragma: no cover
 
     async def _write_piece(self, writer: AbstractStreamWriter, piece: bytes | memoryview) -> None:
         try:
@@ -169,9 +169,6 @@ class _Upload(aiohttp.Payload):
                 await writer.write(piece)
         except TimeoutError:
             self.failure = httpx.WriteTimeout("The request was not taken in time.")
-            raise
-        except OSError:
-            self.failure = httpx.WriteError("The connection broke while the request was sent.")
             raise
 
 
@@ -187,9 +184,9 @@ class _Body(httpx.AsyncByteStream):
         self._protocol = None if response.connection is None else response.connection.protocol
         self._closed = None if self._protocol is None else self._protocol.closed
         if self._closed is not None:
+            self._closed.remove_done_callback(_seen)
+            self._closed.add_done_callback(_seen)
             self._closed.add_done_callback(self._on_closed)
-        elif self._protocol is not None:
-            self._fail_if_waiting()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -226,13 +223,8 @@ class _Body(httpx.AsyncByteStream):
             self._release_slot()
             self._release_slot = None
 
-    def _on_closed(self, closed: asyncio.Future[None]) -> None:
-        if not closed.cancelled():
-            closed.exception()  # seen: asyncio need not report it
-        self._fail_if_waiting()
-
-    def _fail_if_waiting(self) -> None:
-        # After a chunk it cannot parse, aiohttp closes the connection and tells the reader nothing, not even a timeout.
+    def _on_closed(self, _closed: asyncio.Future[None]) -> None:
+        # After a chunk it cannot parse, aiohttp closes the connection and leaves the reader waiting for ever.
         if not self._content.is_eof() and self._content.exception() is None:
             self._content.set_exception(aiohttp.ClientPayloadError("The response has a malformed chunk."))
 
@@ -240,6 +232,12 @@ class _Body(httpx.AsyncByteStream):
         if self._protocol is not None and isinstance(self._protocol.exception(), aiohttp.ClientOSError):
             return httpx.ReadError("The connection broke within the response.")
         return _httpx_error(error)
+
+
+def _seen(closed: asyncio.Future[None]) -> None:
+    """Keep asyncio from reporting how a connection ended that nobody used any more."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 def _pieces(chunk: bytes) -> Iterator[bytes | memoryview]:

@@ -19,7 +19,8 @@ __all__ = ["Engine", "environment_proxy", "make_transport"]
 
 Engine: TypeAlias = Literal["aiohttp", "httpx"]
 
-_IDLE_SECONDS: Final = 60.0
+# Shorter than the minute after which common load balancers close an idle connection, perhaps under a new request.
+_IDLE_SECONDS: Final = 30.0
 
 # An answer can be minutes in coming, longer than many a NAT remembers a silent connection.
 _KEEPALIVE: Final = tuple(
