@@ -7,7 +7,16 @@ import os
 import pytest
 from claude_grpc.codec import Decoder, Encoder, Violations
 from claude_grpc.codec.schema import ObjectSchema, read_schema
-from claude_grpc.v1 import content_pb2, messages_pb2, tools_pb2, wire_pb2
+from claude_grpc.v1 import (
+    batches_pb2,
+    content_pb2,
+    files_pb2,
+    messages_pb2,
+    models_pb2,
+    skills_pb2,
+    tools_pb2,
+    wire_pb2,
+)
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +27,7 @@ from support.json_values import of_message, parse
 EXAMPLES = int(os.environ.get("CLAUDE_GRPC_TEST_EXAMPLES", "40"))
 MESSAGES = [
     descriptor
-    for module in (content_pb2, messages_pb2, tools_pb2)
+    for module in (batches_pb2, content_pb2, files_pb2, messages_pb2, models_pb2, skills_pb2, tools_pb2)
     for descriptor in module.DESCRIPTOR.message_types_by_name.values()
     if any(f.GetOptions().Extensions[wire_pb2.wire].extra or f.GetOptions().Extensions[wire_pb2.wire].opaque
            for f in descriptor.fields)

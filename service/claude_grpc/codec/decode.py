@@ -17,6 +17,7 @@ from claude_grpc.codec import rawjson
 from claude_grpc.codec.rawjson import Members, Raw
 from claude_grpc.codec.scalars import ScalarReader, scalar_reader
 from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema
+from claude_grpc.codec.times import parse_time, render_time
 from claude_grpc.errors import UpstreamProtocolError
 
 __all__ = ["Decoder"]
@@ -24,7 +25,8 @@ __all__ = ["Decoder"]
 M = TypeVar("M", bound=Message)
 
 _Reader = Callable[[Message, Raw], bool]
-"""Reads the value into its field of the message. False, and the field as it was, if the field cannot hold it exactly."""
+"""Reads the value into its field of the message. False if the field cannot give it back exactly; it is then not set,
+or a time that is spelled otherwise than we would."""
 
 
 class Decoder(Generic[M]):
@@ -158,6 +160,8 @@ def _first_of(readers: list[_Reader]) -> _Reader:
 
 
 def _reader(field: FieldSchema, plans: _Plans) -> _Reader:
+    if field.kind is Kind.TIME:
+        return _time_reader(field.name)
     if field.message is not None:
         plan = plans[field.message]
         if field.repeated:
@@ -197,6 +201,20 @@ def _raw_enum_reader(field: FieldSchema, scalar: ScalarReader) -> _Reader:
         setattr(message, raw_name, raw)
         setattr(message, name, scalar(text) or 0)
         return True
+
+    return read
+
+
+def _time_reader(name: str) -> _Reader:
+    """A time goes into its field however it is spelled; if otherwise than we would, ``extra`` keeps it, too."""
+
+    def read(message: Message, text: Raw) -> bool:
+        spelled = rawjson.read_string(text)
+        time = None if spelled is None else parse_time(spelled)
+        if time is None:
+            return False
+        getattr(message, name).CopyFrom(time)
+        return render_time(time) == spelled
 
     return read
 

@@ -7,15 +7,17 @@ all that is wrong at once. What upstream decides by its own rules is not checked
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Protocol
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from claude_grpc.codec import rawjson
 from claude_grpc.codec.newer import refuse_newer_fields
+from claude_grpc.codec.rawjson import Members, Raw
 from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema, set_test
+from claude_grpc.codec.times import parse_time
 from claude_grpc.codec.values import Pieces, Writer, quote, scalar_writer
 from claude_grpc.codec.violations import Path, Violations
 
@@ -96,7 +98,7 @@ class _ObjectPlan:
         out.append(b"{" + first)
         start = len(out)
         extra = getattr(message, self._extra).strip() if self._extra else ""
-        taken = self._keys_of(extra, path, violations) if extra else ()
+        taken = self._keys_of(extra, path, violations) if extra else {}
         for member in self._members:
             member.write(message, out, path, violations, taken)
         if taken:
@@ -107,15 +109,15 @@ class _ObjectPlan:
             out[start] = out[start][1:]  # every member brings its comma; the first one has nothing before it
         out.append(b"}")
 
-    def _keys_of(self, extra: str, path: Path, violations: Violations) -> Collection[str]:
+    def _keys_of(self, extra: str, path: Path, violations: Violations) -> Members:
         try:
             members = rawjson.split_object(extra.encode())
         except (ValueError, RecursionError) as error:
             violations.add((path, self._extra), f"Is not valid JSON: {error}.")
-            return ()
+            return {}
         if members is None:
             violations.add((path, self._extra), "Must be a JSON object, not another kind of value.")
-            return ()
+            return {}
         if self._constant and "type" in members:
             violations.add((path, self._extra), "Holds `type`, which the message itself sets; leave it out.")
         return members
@@ -139,11 +141,13 @@ class _Member:
         self._must_be_set = field.nonempty or (field.required and not self._writes_zero)
 
     def write(
-        self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Collection[str]
+        self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Members
     ) -> None:
         key, name = self._field.key, self._field.name
         if self._is_set(message):
             if key in taken:
+                if self._field.kind is Kind.TIME and _spells(taken[key], getattr(message, name)):
+                    return  # the same time, as the API spelled it
                 violations.add(
                     (path, "extra_json"), f"Holds `{key}`, which `{name}` sets as well; set it once."
                 )
@@ -160,6 +164,10 @@ class _Member:
 
     def _set_rival(self, message: Message) -> str:
         return next((name for name, is_set in self._rivals.items() if is_set(message)), "")
+
+
+def _spells(text: Raw, time: Timestamp) -> bool:
+    return parse_time(rawjson.read_string(text) or "") == time
 
 
 class _UnionPlan:

@@ -12,6 +12,7 @@ from functools import cache
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from claude_grpc.errors import SchemaError
 from claude_grpc.v1 import wire_pb2
@@ -28,6 +29,7 @@ class Kind(Enum):
     INT = auto()
     DOUBLE = auto()
     ENUM = auto()
+    TIME = auto()
     MESSAGE = auto()
     JSON = auto()
 
@@ -183,7 +185,7 @@ def _read_object(descriptor: Descriptor) -> ObjectSchema:
 
 
 def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> FieldSchema:
-    kind = Kind.JSON if wire.json else _KINDS.get(f.type)
+    kind = Kind.JSON if wire.json else Kind.TIME if _is_time(f) else _KINDS.get(f.type)
     if kind is None or (kind is Kind.JSON and f.type != FieldDescriptor.TYPE_STRING):
         raise SchemaError(f"{f.full_name}: no JSON kind for this type of field")
     if f.containing_oneof is not None and not f.has_presence:
@@ -200,8 +202,12 @@ def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> 
         json_object=wire.json == wire_pb2.JSON_KIND_OBJECT,
         spellings=_spellings(f) if kind is Kind.ENUM else {},
         raw_name=raw_name,
-        message=f.message_type,
+        message=None if kind is Kind.TIME else f.message_type,
     )
+
+
+def _is_time(f: FieldDescriptor) -> bool:
+    return f.message_type is Timestamp.DESCRIPTOR and not f.is_repeated
 
 
 def _key(f: FieldDescriptor) -> str:
@@ -230,9 +236,9 @@ def _shape(f: FieldSchema) -> str:
     """What tells two fields of one key apart in JSON."""
     if f.repeated:
         return "array"
-    return {Kind.MESSAGE: "object", Kind.JSON: "object", Kind.BYTES: "string", Kind.ENUM: "string"}.get(
-        f.kind, f.kind.name.lower()
-    )
+    if f.kind in (Kind.BYTES, Kind.ENUM, Kind.TIME):
+        return "string"
+    return "object" if f.kind in (Kind.MESSAGE, Kind.JSON) else f.kind.name.lower()
 
 
 def _refuse_twins(descriptor: Descriptor, values: list[str]) -> None:
