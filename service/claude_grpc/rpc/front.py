@@ -1,7 +1,8 @@
 """The only room that knows ``grpc.aio``'s context: makes handlers of servicers, and tells gRPC how they ended.
 
-A servicer's method takes the request and a `Call`, and returns a message or an async iterator of messages. It raises
-errors of the tree and never aborts. Cancellation is asyncio's own: it travels through the servicer down to the socket.
+A servicer's method takes the request, or an async iterator of requests, and a `Call`, and returns a message or an async
+iterator of messages. It raises errors of the tree and never aborts. Cancellation is asyncio's own: it travels through
+the servicer down to the socket.
 """
 
 from __future__ import annotations
@@ -60,13 +61,20 @@ class Front:
         handle = getattr(servicer, name, None)
         if handle is None:
             raise SchemaError(f"{type(servicer).__name__} has no method {name} for {method.full_name}")
-        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-        behaviour = self._stream(method, handle) if method.server_streaming else self._unary(method, handle)
-        return make(
-            behaviour,
+        make, behaviour = self._arity(method)
+        handler: grpc.RpcMethodHandler[Any, Any] = make(
+            behaviour(method, handle),
             request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
             response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
         )
+        return handler
+
+    def _arity(self, method: MethodDescriptor) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        if method.client_streaming:
+            return grpc.stream_unary_rpc_method_handler, self._upload
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler, self._stream
+        return grpc.unary_unary_rpc_method_handler, self._unary
 
     def _unary(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> Any:
         async def behaviour(request: Message, context: _Context) -> Message | None:
@@ -93,6 +101,15 @@ class Front:
 
         return behaviour
 
+    def _upload(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> Any:
+        unary = self._unary(method, handle)
+
+        async def behaviour(requests: AsyncIterator[Message], context: _Context) -> Message | None:
+            answer: Message | None = await unary(_Requests(requests, context), context)
+            return answer
+
+        return behaviour
+
     async def _run(self, method: MethodDescriptor, context: _Context, run: Callable[[Call], Awaitable[None]]) -> None:
         call = _call(method, context)
         async with AsyncExitStack() as stack:
@@ -104,6 +121,35 @@ class Front:
             return
         trailers = {**call.trailers, **call.status.trailers}
         await context.abort(call.status.code, call.status.message, tuple(trailers.items()))
+
+
+class _Requests:
+    """A caller's messages, up to its half-close; if the call ends before, whoever waits for one is cancelled."""
+
+    def __init__(self, requests: AsyncIterator[Message], context: _Context) -> None:
+        self._requests = aiter(requests)
+        self._context = context
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        try:
+            return await anext(self._requests)
+        except StopAsyncIteration:
+            if not self._ended:
+                await self._confirm()
+                self._ended = True
+            raise
+
+    async def _confirm(self) -> None:
+        # To gRPC the end of the messages is the same whether the caller half-closed, cancelled or died, and half an
+        # upload must not pass for a whole one. Headers can be sent only to a caller that is there.
+        try:
+            await self._context.send_initial_metadata(())
+        except Exception:  # noqa: BLE001 # gRPC has no class for it
+            raise asyncio.CancelledError from None
 
 
 async def _note_failure(call: Call, context: _Context, running: Awaitable[None]) -> None:
