@@ -34,7 +34,7 @@ def error_status(type: str) -> int:  # noqa: A002
 
 
 class ApiError(Exception):
-    """An error answer: its HTTP status, message, and, where not the status's own, its type and headers."""
+    """An error answer: its HTTP status, message, and, where not the status's own, its type, headers and details."""
 
     def __init__(
         self,
@@ -43,14 +43,22 @@ class ApiError(Exception):
         *,
         type: str | None = None,  # noqa: A002  (the API's own word)
         headers: Mapping[str, str] = MappingProxyType({}),
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.type = type or error_type(status)
         self.headers = headers
+        self.details = details
 
 
-def error_object(type: str, message: str, request_id: str) -> dict[str, Any]:  # noqa: A002
-    """Return the JSON object of an error, as in a body and as in a stream's ``error`` event."""
-    return {"type": "error", "error": {"type": type, "message": message}, "request_id": request_id}
+def error_object(
+    type: str,  # noqa: A002
+    message: str,
+    request_id: str | None,
+    details: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the JSON object of an error, as in a body, in a stream's ``error`` event, and in a batch's result."""
+    error: dict[str, Any] = {"type": type, "message": message} | ({"details": dict(details)} if details else {})
+    return {"type": "error", "error": error, "request_id": request_id}
