@@ -104,8 +104,8 @@ class Front:
     def _upload(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> Any:
         unary = self._unary(method, handle)
 
-        async def behaviour(requests: AsyncIterator[Message], context: _Context) -> Message | None:
-            answer: Message | None = await unary(_Requests(requests, context), context)
+        async def behaviour(_: object, context: _Context) -> Message | None:
+            answer: Message | None = await unary(_Requests(context), context)
             return answer
 
         return behaviour
@@ -126,8 +126,7 @@ class Front:
 class _Requests:
     """A caller's messages, up to its half-close; if the call ends before, whoever waits for one is cancelled."""
 
-    def __init__(self, requests: AsyncIterator[Message], context: _Context) -> None:
-        self._requests = aiter(requests)
+    def __init__(self, context: _Context) -> None:
         self._context = context
         self._ended = False
 
@@ -135,13 +134,14 @@ class _Requests:
         return self
 
     async def __anext__(self) -> Message:
-        try:
-            return await anext(self._requests)
-        except StopAsyncIteration:
-            if not self._ended:
-                await self._confirm()
-                self._ended = True
-            raise
+        if not self._ended:
+            # Not gRPC's own iterator, which complains when it is not read to its end.
+            message: Message | object = await self._context.read()
+            if isinstance(message, Message):
+                return message
+            await self._confirm()
+            self._ended = True
+        raise StopAsyncIteration
 
     async def _confirm(self) -> None:
         # To gRPC the end of the messages is the same whether the caller half-closed, cancelled or died, and half an
