@@ -316,6 +316,13 @@ async def test_a_file_in_a_batch_must_be_there_when_it_is_made(ask: Any, simulat
     assert (await ask.get(f"/v1/messages/batches/{batch['id']}/results")).body.count(b"\n") == 2
 
 
+async def test_a_file_that_an_assistant_names_is_not_looked_for(ask: Any) -> None:
+    messages = [*document("file_1", "container_upload"), {"role": "user", "content": "And now?"}]
+    assert (
+        await ask([{"role": "user", "content": "Hi"}, messages[0] | {"role": "assistant"}, messages[1]])
+    ).status == 200
+
+
 class TestAnyFileId:
     @pytest.fixture
     def options(self) -> SimulatorOptions:

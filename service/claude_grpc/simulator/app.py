@@ -18,7 +18,7 @@ from .calls import Call, Router
 from .checks import check_parameters
 from .clock import Clock
 from .delivery import JSON, Delivery, until_gone
-from .errors import ApiError, error_object
+from .errors import ApiError, describe_error
 from .exchanges import Exchange, ExchangeLog
 from .faults import Directives, RawAnswer, distort, refusal
 from .file_references import check_file_references, mention_files
@@ -92,7 +92,7 @@ class Api:
             error = ApiError(413, "Request exceeds the maximum size")
         except ApiError as refused:
             error = refused
-        body = encode(error_object(error.type, error.message, exchange.request_id, error.details)).encode()
+        body = encode(describe_error(error, exchange.request_id)).encode()
         return await delivery.send_body(body, JSON, error.status, error.headers)
 
     def _next_script(self, path: str) -> Script:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .checks import invalid
-from .errors import ApiError, error_object, error_status
+from .errors import ApiError, describe_error, error_status
 from .faults import RawAnswer, refusal
 from .headers import Caller
 from .messages import build_answer
@@ -111,8 +111,8 @@ def judge(item: Item, caller: Caller, check: Check) -> tuple[Fate, RawJson | Non
         prompt = _read(item, caller, check)
     except ApiError as error:
         # Of what is refused before it is tried, the API tells no request id.
-        shown = error_object(error.type, error.message, None, {"error_visibility": "user_facing"})
-        return Fate.ERRORED, RawJson(encode(shown))
+        error.details = {"error_visibility": "user_facing", **error.details}
+        return Fate.ERRORED, RawJson(encode(describe_error(error, None)))
     if "cancel" in prompt.directives:
         return Fate.CANCELED, None
     return (Fate.EXPIRED if "expire" in prompt.directives else Fate.SUCCEEDED), None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["ApiError", "error_object", "error_status", "error_type"]
+__all__ = ["ApiError", "describe_error", "error_object", "error_status", "error_type"]
 
 _TYPES = {
     400: "invalid_request_error",
@@ -43,22 +43,23 @@ class ApiError(Exception):
         *,
         type: str | None = None,  # noqa: A002  (the API's own word)
         headers: Mapping[str, str] = MappingProxyType({}),
-        details: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.type = type or error_type(status)
-        self.headers = headers
         self.details = details
+        self.headers = headers
 
 
-def error_object(
-    type: str,  # noqa: A002
-    message: str,
-    request_id: str | None,
-    details: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the JSON object of an error, as in a body, in a stream's ``error`` event, and in a batch's result."""
-    error: dict[str, Any] = {"type": type, "message": message} | ({"details": dict(details)} if details else {})
-    return {"type": "error", "error": error, "request_id": request_id}
+def error_object(type: str, message: str, request_id: str) -> dict[str, Any]:  # noqa: A002
+    """Return the JSON object of an error, as in a stream's ``error`` event."""
+    return {"type": "error", "error": {"type": type, "message": message}, "request_id": request_id}
+
+
+def describe_error(error: ApiError, request_id: str | None) -> dict[str, Any]:
+    """Return the JSON object of an error with its details, as in a body and in a batch's results."""
+    details = {"details": dict(error.details)} if error.details else {}
+    shown = {"type": error.type, "message": error.message, **details}
+    return {"type": "error", "error": shown, "request_id": request_id}

@@ -38,7 +38,10 @@ def mention_files(prompt: Prompt, files: Files) -> Prompt:
 
 
 def _references(body: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    # What an assistant names was made by a tool, in a place that the simulator does not have.
     for number, message in enumerate(body["messages"]):
+        if message["role"] == "assistant":
+            continue
         yield from _references_in(f"messages.{number}.content", message["content"])
 
 
