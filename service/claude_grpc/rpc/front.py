@@ -102,7 +102,13 @@ class Front:
         return behaviour
 
     def _upload(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> Any:
-        unary = self._unary(method, handle)
+        async def handle_all(requests: _Requests, call: Call) -> Message:
+            try:
+                return await handle(requests, call)
+            finally:
+                await requests.settle()
+
+        unary = self._unary(method, handle_all)
 
         async def behaviour(_: object, context: _Context) -> Message | None:
             answer: Message | None = await unary(_Requests(context), context)
@@ -124,32 +130,37 @@ class Front:
 
 
 class _Requests:
-    """A caller's messages, up to its half-close; if the call ends before, whoever waits for one is cancelled."""
+    """A caller's messages, up to its half-close; if the call ends before, whoever waits for one is cancelled.
+
+    To gRPC the end of the messages is the same whether the caller half-closed, cancelled or died, and half an upload
+    must not pass for a whole one. So at the end headers are sent, which only a caller that is there can be.
+    """
 
     def __init__(self, context: _Context) -> None:
         self._context = context
-        self._ended = False
+        self._headers: asyncio.Future[None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return self
 
     async def __anext__(self) -> Message:
-        if not self._ended:
+        if self._headers is None:
             # Not gRPC's own iterator, which complains when it is not read to its end.
             message: Message | object = await self._context.read()
             if isinstance(message, Message):
                 return message
-            await self._confirm()
-            self._ended = True
-        raise StopAsyncIteration
-
-    async def _confirm(self) -> None:
-        # To gRPC the end of the messages is the same whether the caller half-closed, cancelled or died, and half an
-        # upload must not pass for a whole one. Headers can be sent only to a caller that is there.
+            self._headers = asyncio.ensure_future(self._context.send_initial_metadata(()))
         try:
-            await self._context.send_initial_metadata(())
+            # Who reads may be cancelled meanwhile without the call's being so.
+            await asyncio.shield(self._headers)
         except Exception:  # noqa: BLE001 # gRPC has no class for it
             raise asyncio.CancelledError from None
+        raise StopAsyncIteration
+
+    async def settle(self) -> None:
+        """Wait until headers that were begun are sent, for with them under way gRPC takes no status."""
+        if self._headers is not None:
+            await asyncio.gather(self._headers, return_exceptions=True)
 
 
 async def _note_failure(call: Call, context: _Context, running: Awaitable[None]) -> None:
