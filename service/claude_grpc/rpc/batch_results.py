@@ -24,13 +24,13 @@ def read_result(index: int, line: bytes) -> StreamMessageBatchResultsResponse:
     response.index = index
     if response.result.HasField("errored"):
         errored = response.result.errored
-        errored.status.CopyFrom(_status(errored.error_json.encode()))
+        errored.status.CopyFrom(_status(errored.error_json or "{}"))
     return response
 
 
-def _status(error: bytes) -> status_pb2.Status:
-    request_id = json.loads(error).get("request_id")
+def _status(error_json: str) -> status_pb2.Status:
+    request_id = json.loads(error_json).get("request_id")
     context = UpstreamContext(request_id=request_id if isinstance(request_id, str) else "")
-    encoded = status_of(api_error(200, error, context)).trailers["grpc-status-details-bin"]
+    encoded = status_of(api_error(200, error_json.encode(), context)).trailers["grpc-status-details-bin"]
     status: status_pb2.Status = status_pb2.Status.FromString(encoded)
     return status
