@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_simulate(commands)
-    _add_ask(commands)
+    _add_client(commands)
     _add_health(commands)
     _add_demo(commands)
     arguments = parser.parse_args(argv)
@@ -57,12 +57,13 @@ def _add_simulate(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_simulate)
 
 
-def _add_ask(commands: _Commands[argparse.ArgumentParser]) -> None:
-    from claude_grpc_client import ask
+def _add_client(commands: _Commands[argparse.ArgumentParser]) -> None:
+    from claude_grpc_client import ask, resources
 
     parser = commands.add_parser("ask", help="ask Claude through a gateway and stream the answer")
     ask.add_arguments(parser)
     parser.set_defaults(run=ask.run)
+    resources.add_commands(commands)
 
 
 def _add_health(commands: _Commands[argparse.ArgumentParser]) -> None:

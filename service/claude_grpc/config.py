@@ -108,8 +108,19 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         32_000_000, ge=1024, description="Most bytes of a message's JSON body; the Claude API takes 32 MB."
     )
+    max_batch_requests: int = Field(
+        100_000, ge=1, description="Most requests in a batch; the Claude API takes 100,000."
+    )
+    max_batch_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024, description="Most bytes of a batch's JSON body; the Claude API takes 256 MB."
+    )
+    max_file_bytes: int = Field(
+        500 * 1024 * 1024, ge=1024, description="Most bytes of an uploaded file; the Claude API takes 500 MB."
+    )
     max_response_bytes: int = Field(
-        256 * 1024 * 1024, ge=1024, description="Most bytes of an answer that is not streamed, and of one event."
+        256 * 1024 * 1024,
+        ge=1024,
+        description="Most bytes of an answer that is not streamed, and of one event or batch result.",
     )
     drain_delay: float = Field(
         0.0, ge=0, description="Seconds from SIGTERM, when health says NOT_SERVING, until new calls are refused."

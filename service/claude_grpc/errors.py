@@ -7,6 +7,7 @@
     ├── RequestError                the caller's fault
     │   ├── InvalidRequestError         violations, each with the path of its field
     │   ├── RequestTooLargeError        the body passes a limit
+    │   ├── OutOfRangeError             it asks for what lies beyond the end
     │   └── NotFoundError               nothing of that name here
     └── UpstreamError               the Claude API's, or the way to it
         ├── UpstreamStatusError         it answered with an error: status, type, message
@@ -30,6 +31,7 @@ __all__ = [
     "GatewayError",
     "InvalidRequestError",
     "NotFoundError",
+    "OutOfRangeError",
     "RequestError",
     "RequestTooLargeError",
     "SchemaError",
@@ -78,12 +80,32 @@ class InvalidRequestError(RequestError):
 
 
 class RequestTooLargeError(RequestError):
-    """The encoded body has ``size`` bytes, more than the ``limit`` that holds for its method."""
+    """The request has ``size`` of what ``unit`` says, more than the ``limit`` that holds for its method.
 
-    def __init__(self, size: int, limit: int) -> None:
+    Attributes:
+        field: Path of what is too large, or of the part with which the request became so.
+    """
+
+    def __init__(self, size: int, limit: int, *, field: str = "params", unit: str = "bytes") -> None:
         self.size = size
         self.limit = limit
-        super().__init__(f"The request body has {size} bytes; at most {limit} are allowed.")
+        self.field = field
+        what = "The request body" if field == "params" else f"With {field} the request"
+        super().__init__(f"{what} has {size} {unit}; at most {limit} are allowed.")
+
+
+class OutOfRangeError(RequestError):
+    """The request begins at a place beyond the end of what there is.
+
+    Attributes:
+        field: Path of the place.
+        end: The last place at which it could begin.
+    """
+
+    def __init__(self, field: str, end: int) -> None:
+        self.field = field
+        self.end = end
+        super().__init__(f"{field}: Must be at most {end}, where the content ends.")
 
 
 class NotFoundError(RequestError):

@@ -18,16 +18,22 @@ from grpc_health.v1 import health_pb2
 
 from claude_grpc import __version__
 from claude_grpc.config import ConfigurationError, Settings
+from claude_grpc.rpc.batches import BatchesServicer
+from claude_grpc.rpc.content import MAX_CHUNK_BYTES
+from claude_grpc.rpc.fetch import Fetch
+from claude_grpc.rpc.files import FilesServicer
 from claude_grpc.rpc.forward import Forward
 from claude_grpc.rpc.front import Front
 from claude_grpc.rpc.gateway import SCHEMA_REVISION, GatewayServicer
 from claude_grpc.rpc.health import Health, HealthServicer
 from claude_grpc.rpc.layers import log_call
 from claude_grpc.rpc.messages import MessagesServicer
+from claude_grpc.rpc.models import ModelsServicer
 from claude_grpc.rpc.reflection import reflection_handlers
+from claude_grpc.rpc.skills import SkillsServicer
 from claude_grpc.simulator import Simulator, SimulatorOptions
 from claude_grpc.upstream import Endpoint, RetryPolicy, Timeouts, UpstreamClient, environment_proxy, make_transport
-from claude_grpc.v1 import gateway_pb2, messages_pb2
+from claude_grpc.v1 import batches_pb2, files_pb2, gateway_pb2, messages_pb2, models_pb2, skills_pb2
 
 __all__ = ["Gateway", "open_gateway", "serve"]
 
@@ -35,6 +41,10 @@ _log = logging.getLogger(__name__)
 
 _SERVICES = {
     "messages": messages_pb2.DESCRIPTOR.services_by_name["MessagesService"],
+    "batches": batches_pb2.DESCRIPTOR.services_by_name["BatchesService"],
+    "files": files_pb2.DESCRIPTOR.services_by_name["FilesService"],
+    "models": models_pb2.DESCRIPTOR.services_by_name["ModelsService"],
+    "skills": skills_pb2.DESCRIPTOR.services_by_name["SkillsService"],
     "gateway": gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
 }
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
@@ -125,10 +135,24 @@ def _server(settings: Settings, client: UpstreamClient, health: Health, base_url
         anthropic_version=settings.anthropic_version,
         upstream_host=urlsplit(base_url).netloc.rpartition("@")[2],
         simulated=settings.simulates,
-        limits=gateway_pb2.Limits(max_request_bytes=settings.max_request_bytes, max_body_bytes=settings.max_body_bytes),
+        limits=gateway_pb2.Limits(
+            max_request_bytes=settings.max_request_bytes,
+            max_body_bytes=settings.max_body_bytes,
+            max_batch_requests=settings.max_batch_requests,
+            max_batch_bytes=settings.max_batch_bytes,
+            max_file_bytes=settings.max_file_bytes,
+            max_chunk_bytes=MAX_CHUNK_BYTES,
+        ),
     )
-    forward = Forward(client, max_body_bytes=settings.max_body_bytes)
-    servicers = {"messages": MessagesServicer(forward), "gateway": GatewayServicer(info)}
+    fetch = Fetch(client)
+    servicers: dict[str, object] = {
+        "messages": MessagesServicer(Forward(client, max_body_bytes=settings.max_body_bytes)),
+        "batches": BatchesServicer(fetch, max_requests=settings.max_batch_requests, max_bytes=settings.max_batch_bytes),
+        "files": FilesServicer(fetch, max_file_bytes=settings.max_file_bytes),
+        "models": ModelsServicer(fetch),
+        "skills": SkillsServicer(fetch, max_file_bytes=settings.max_file_bytes),
+        "gateway": GatewayServicer(info),
+    }
     front = Front(layers=[log_call])
     server = grpc.aio.server(options=_options(settings))
     handlers = [front.handler(_SERVICES[name], servicer) for name, servicer in servicers.items()]

@@ -1,4 +1,4 @@
-"""The Go client, as Go itself sees it: its stubs, its own tests against a live gateway, its example."""
+"""The Go client, as Go itself sees it: its stubs, its own tests against a live gateway, its examples."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def test_go_client_passes_its_own_tests_against_a_live_gateway(gateway_process: 
     printed = _run("go", "test", "-count=1", "-v", "./...", target=gateway_process.target)
 
     assert "--- PASS: TestLiveTenTurnsWithThinkingAndTools" in printed
+    assert "--- PASS: TestLiveBatchAsksAboutAnUploadedFile" in printed
     assert "--- SKIP" not in printed
 
 
@@ -58,3 +59,19 @@ def test_go_example_streams_an_answer(gateway_process: _Gateway) -> None:
     assert "\x1b[2m" in printed
     assert " tokens in, " in printed
     assert "req_" in printed.splitlines()[-1]
+
+
+def test_go_example_asks_about_a_file_and_reads_a_batch(gateway_process: _Gateway, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_bytes(b"All that was said. " * 100_000)
+
+    printed = _run(
+        *("go", "run", "./examples/batch", "-target", gateway_process.target),
+        *(str(notes), "What is it?", "Who wrote it?", "[[error 529]]"),
+    )
+
+    assert "text/plain, 1900000 bytes" in printed.splitlines()[0]
+    assert "What is it? (notes.txt, text/plain, 1900000 bytes)" in printed
+    assert " ended: 0 processing, 1 succeeded, 1 errored\n" in printed
+    assert "question-2 succeeded\n" in printed
+    assert "question-3 errored\nOverloaded" in printed

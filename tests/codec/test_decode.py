@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from claude_grpc.codec import Decoder
 from claude_grpc.errors import UpstreamProtocolError
 from claude_grpc.v1.messages_pb2 import (
@@ -116,14 +117,16 @@ def test_a_cache_mark_of_another_type_stays_json() -> None:
 
 def test_base64_that_is_not_canonical_stays_json() -> None:
     [found] = block(
-        '{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AP8="}},'
-    .rstrip(",")).content
+        '{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AP8="}},'.rstrip(",")
+    ).content
     assert found.image.source.base64.data == b"\x00\xff"
     [found] = block('{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AP8"}}').content
     assert found.image.source.base64.extra_json == '{"data":"AP8"}'
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"5", b'{"a":NaN}', b'{"a":"\xff"}x', b"{" * 5000, b'{"type":"\xff"}'])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[1]", b"5", b'{"a":NaN}', b'{"a":"\xff"}x', b"{" * 5000, b'{"type":"\xff"}']
+)
 def test_what_is_no_json_object_is_an_error_of_upstream(text: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
         EVENTS.decode(text)

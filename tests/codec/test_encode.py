@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+
 from claude_grpc.codec import Encoder, Violations
 from claude_grpc.errors import InvalidRequestError
 from claude_grpc.v1.cache_pb2 import CacheControl
@@ -219,7 +220,10 @@ def test_extra_json_of_an_object_with_a_constant_type_holds_no_type() -> None:
         (ContentBlock(tool_use=ToolUseBlock(id="i", name="n", input_json="[]")), "tool_use.input_json"),
         (ContentBlock(image=ImageBlock()), "image.source"),
         (ContentBlock(document=DocumentBlock(source=DocumentSource())), "document.source.source"),
-        (ContentBlock(image=ImageBlock(source=ImageSource(base64=Base64Source(data=b"x")))), "image.source.base64.media_type"),
+        (
+            ContentBlock(image=ImageBlock(source=ImageSource(base64=Base64Source(data=b"x")))),
+            "image.source.base64.media_type",
+        ),
     ],
 )
 def test_a_wrong_block_is_told_by_its_path(block: ContentBlock, path: str) -> None:

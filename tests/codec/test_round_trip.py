@@ -7,14 +7,14 @@ from functools import cache
 from random import Random
 
 import pytest
-from claude_grpc.codec import Decoder, Encoder, Violations
-from claude_grpc.codec.schema import ObjectSchema, read_schema
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from claude_grpc.codec import Decoder, Encoder, Violations
+from claude_grpc.codec.schema import ObjectSchema, read_schema
 from support.json_values import parse
 from support.random_json import random_json
 from support.random_messages import json_texts, random_message
@@ -48,7 +48,9 @@ def encode(message: Message) -> bytes:
 @each_message
 @often
 @given(chance=st.randoms(use_true_random=False))
-def test_json_comes_back_as_an_equal_value_and_nothing_in_it_is_found_wrong(descriptor: Descriptor, chance: Random) -> None:
+def test_json_comes_back_as_an_equal_value_and_nothing_in_it_is_found_wrong(
+    descriptor: Descriptor, chance: Random
+) -> None:
     message_type = message_factory.GetMessageClass(descriptor)
     text = random_json(descriptor, chance)
     message = decoder(message_type).decode(text.encode())
@@ -62,7 +64,9 @@ def test_json_comes_back_as_an_equal_value_and_nothing_in_it_is_found_wrong(desc
 @each_message
 @often
 @given(chance=st.randoms(use_true_random=False))
-def test_a_message_comes_back_from_its_json_and_its_raw_json_byte_by_byte(descriptor: Descriptor, chance: Random) -> None:
+def test_a_message_comes_back_from_its_json_and_its_raw_json_byte_by_byte(
+    descriptor: Descriptor, chance: Random
+) -> None:
     message = random_message(descriptor, chance)
     body = encode(message)
     text = body.decode()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Required
 
 import pytest
 from pydantic import BaseModel
-from typing_extensions import Required, TypedDict
+from typing_extensions import TypedDict
 
 from claude_grpc.codec.schema import ObjectSchema, read_schema
 from claude_grpc.v1.content_pb2 import ContentBlock

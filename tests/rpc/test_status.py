@@ -12,6 +12,7 @@ from claude_grpc.errors import (
     GatewayError,
     InvalidRequestError,
     NotFoundError,
+    OutOfRangeError,
     RequestError,
     RequestTooLargeError,
     StreamInterruptedError,
@@ -64,7 +65,9 @@ ANSWERS = [
     (404, "not_found_error", Code.NOT_FOUND, "NOT_FOUND", {"ResourceInfo"}),
     (408, "", Code.UNAVAILABLE, "UPSTREAM_TIMEOUT", set()),
     (409, "conflict_error", Code.ABORTED, "CONFLICT", set()),
+    (410, "", Code.NOT_FOUND, "GONE", {"ResourceInfo"}),
     (412, "", Code.FAILED_PRECONDITION, "PRECONDITION", {"PreconditionFailure"}),
+    (416, "", Code.OUT_OF_RANGE, "OUT_OF_RANGE", set()),
     (418, "", Code.INVALID_ARGUMENT, "INVALID_REQUEST", {"BadRequest"}),
     (429, "rate_limit_error", Code.RESOURCE_EXHAUSTED, "RATE_LIMIT", {"RetryInfo", "QuotaFailure"}),
     (500, "api_error", Code.INTERNAL, "API_ERROR", set()),
@@ -96,9 +99,42 @@ def test_an_answer_of_upstream_has_its_row(
     assert (metadata["safeToRetry"] == "true") == ("RetryInfo" in more)
 
 
+@pytest.mark.parametrize(
+    ("http_status", "error_type", "error_code", "code", "more"),
+    [
+        (400, "invalid_request_error", "file_not_downloadable", Code.FAILED_PRECONDITION, "PreconditionFailure"),
+        (400, "invalid_request_error", "storage_quota_exceeded", Code.FAILED_PRECONDITION, "PreconditionFailure"),
+        (404, "not_found_error", "file_expired", Code.NOT_FOUND, "ResourceInfo"),
+    ],
+)
+def test_the_code_of_an_error_decides_before_its_type(
+    http_status: int, error_type: str, error_code: str, code: grpc.StatusCode, more: str
+) -> None:
+    status = status_of(UpstreamStatusError("x", http_status=http_status, error_type=error_type, error_code=error_code))
+    assert (status.code, status.reason) == (code, error_code.upper())
+    assert details(status).keys() == {"ErrorInfo", more}
+    assert info(status).metadata["errorCode"] == error_code
+
+
+def test_an_unknown_code_leaves_the_type_to_decide() -> None:
+    error = UpstreamStatusError("x", http_status=404, error_type="not_found_error", error_code="never_heard_of")
+    assert status_of(error).reason == "NOT_FOUND"
+
+
+def test_what_passes_a_limit_is_named() -> None:
+    error = RequestTooLargeError(100_001, 100_000, field="items[100000]", unit="requests")
+    bad = details(status_of(error))["BadRequest"]
+    assert isinstance(bad, error_details_pb2.BadRequest)
+    [violation] = bad.field_violations
+    assert violation.field == "items[100000]"
+    assert violation.description == "With items[100000] the request has 100001 requests; at most 100000 are allowed."
+
+
 OWN: list[tuple[RequestError | UpstreamError, grpc.StatusCode, str]] = [
     (InvalidRequestError([Violation("a.b", "Required.")]), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (RequestTooLargeError(5, 4), Code.INVALID_ARGUMENT, "REQUEST_TOO_LARGE"),
+    (RequestTooLargeError(5, 4, field="items[4]", unit="requests"), Code.INVALID_ARGUMENT, "REQUEST_TOO_LARGE"),
+    (OutOfRangeError("offset", 4), Code.OUT_OF_RANGE, "OUT_OF_RANGE"),
     (NotFoundError("x"), Code.NOT_FOUND, "NOT_FOUND"),
     (UpstreamConnectionError("x"), Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
     (UpstreamTimeoutError("x", phase="read"), Code.UNAVAILABLE, "UPSTREAM_TIMEOUT"),

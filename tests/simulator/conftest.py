@@ -56,14 +56,42 @@ class Asker:
         return {"model": "claude-sonnet-5", "max_tokens": 4096, "messages": messages, **parameters}
 
     def open(self, body: Any, path: str = "/v1/messages", **headers: str | None) -> Any:
+        return self.request("POST", path, body, headers)
+
+    def request(self, method: str, path: str, body: Any, headers: Mapping[str, str | None]) -> Any:
         raw = json.dumps(body).encode() if isinstance(body, dict) else body
         named = HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
         sent = {name: value for name, value in named.items() if value is not None}
-        return self.session.post(self.base_url + path, data=raw, headers=sent)
+        return self.session.request(method, self.base_url + path, data=raw, headers=sent)
 
     async def post(self, body: Any, path: str = "/v1/messages", **headers: str | None) -> Reply:
         async with self.open(body, path, **headers) as response:
             return Reply(response.status, response.headers, await response.read())
+
+    async def get(self, path: str, **headers: str | None) -> Reply:
+        async with self.request("GET", path, None, headers) as response:
+            return Reply(response.status, response.headers, await response.read())
+
+    async def delete(self, path: str, **headers: str | None) -> Reply:
+        async with self.request("DELETE", path, None, headers) as response:
+            return Reply(response.status, response.headers, await response.read())
+
+    async def upload(self, *parts: tuple[str, str | None, bytes], path: str = "/v1/files", **headers: str) -> Reply:
+        """Send a form; a part is its name, its filename if it has one, and its content."""
+        raw = b"".join(
+            f"--B\r\nContent-Disposition: form-data; name={json.dumps(name)}".encode()
+            + (b"" if filename is None else f'; filename="{filename}"\r\nContent-Type: text/plain'.encode())
+            + b"\r\n\r\n"
+            + content
+            + b"\r\n"
+            for name, filename, content in parts
+        )
+        return await self.post(raw + b"--B--\r\n", path, Content_Type="multipart/form-data; boundary=B", **headers)
+
+    async def batch(self, *texts: str, **headers: str) -> Reply:
+        """Make a batch of a request for each text; their names are their places."""
+        requests = [{"custom_id": str(place), "params": self.body(text)} for place, text in enumerate(texts)]
+        return await self.post({"requests": requests}, "/v1/messages/batches", **headers)
 
     async def __call__(self, text: str | list[Any] = "Hello", **parameters: Any) -> Reply:
         return await self.post(self.body(text, **parameters))

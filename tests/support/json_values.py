@@ -8,9 +8,10 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema
 from google.protobuf.descriptor import Descriptor
 from hypothesis import strategies as st
+
+from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema
 
 
 def parse(text: str | bytes) -> Any:
@@ -41,6 +42,19 @@ STRINGS = st.one_of(
     st.sampled_from(
         ['"\\ud800"', '"\\udc00x"', '"\\/"', '""', '"end_turn"', '"user"', '"AP8Q"', '"AP8"', '"ephemeral"']
     ),
+)
+TIMES = st.sampled_from(
+    [
+        '"2026-10-21T08:00:00Z"',
+        '"2026-10-21T08:00:00.100000Z"',
+        '"2026-10-21T08:00:00.123456789Z"',
+        '"2026-10-21T08:00:00.1Z"',
+        '"2026-10-21T08:00:00.1234567890Z"',
+        '"2026-10-21t08:00:00+02:00"',
+        '"0001-01-01T00:00:00+23:59"',
+        '"2016-12-31T23:59:60Z"',
+        '"2026-10-21"',
+    ]
 )
 SCALARS = st.one_of(NUMBERS, STRINGS, st.sampled_from(["true", "false", "null"]))
 SPACES = st.sampled_from(["", "", "", " ", "\n\t"])
@@ -118,6 +132,8 @@ def _of_kind(field: FieldSchema) -> st.SearchStrategy[str]:
             return st.sampled_from(["true", "false"])
         case Kind.ENUM:
             return st.sampled_from([json.dumps(s) for s in field.spellings.values()] + ['"x_new"'])
+        case Kind.TIME:
+            return TIMES
         case Kind.JSON:
             return OBJECT_JSON
         case _:

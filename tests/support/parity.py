@@ -1,7 +1,7 @@
 """How far the contract's types go: each JSON field of the official SDK's types is looked up in the protos.
 
-A field is typed if the protos have a place of a fitting kind for each shape it may have: free-form JSON counts, what only
-an `opaque_json` or `extra_json` would hold does not. Importing this takes some seconds, for it imports the SDK.
+A field is typed if the protos have a place of a fitting kind for each shape it may have: free-form JSON counts, what
+only an `opaque_json` or `extra_json` would hold does not. Importing this takes some seconds, for it imports the SDK.
 """
 
 from __future__ import annotations

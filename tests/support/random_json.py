@@ -5,15 +5,57 @@ from __future__ import annotations
 import json
 from random import Random
 
-from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema
 from google.protobuf.descriptor import Descriptor
+
+from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema
 
 __all__ = ["ANY_JSON", "OBJECTS", "random_json", "random_type"]
 
-NUMBERS = ["0", "-0", "1", "7", "2147483648", "-9223372036854775809", "12345678901234567890", "1.0", "0.1", "1e2", "1e400"]
-STRINGS = ['""', '"a"', '"é"', '"\\u00e9\\/\\n"', '"😀"', '"\\ud83d"', '"\\udc00x"', '"end_turn"', '"AP8Q"', '"AP8"', '"ephemeral"']
-OBJECTS = ["{}", '{"a":1.0}', '{ "z" : "\\u00e9\\ud800" , "a":[ 1e400,null ] }', '{"type":"x"}', '{"":{},"a":1,"b":{"a":[]}}']
-ANY_JSON = [*NUMBERS, *STRINGS, *OBJECTS, "true", "false", "null", "[]", '["a", 5]', "[[{}]]", '[{"type":"text","text":""}]']
+NUMBERS = [
+    "0",
+    "-0",
+    "1",
+    "7",
+    "2147483648",
+    "-9223372036854775809",
+    "12345678901234567890",
+    "1.0",
+    "0.1",
+    "1e2",
+    "1e400",
+]
+STRINGS = [
+    '""',
+    '"a"',
+    '"é"',
+    '"\\u00e9\\/\\n"',
+    '"😀"',
+    '"\\ud83d"',
+    '"\\udc00x"',
+    '"end_turn"',
+    '"AP8Q"',
+    '"AP8"',
+    '"ephemeral"',
+]
+OBJECTS = [
+    "{}",
+    '{"a":1.0}',
+    '{ "z" : "\\u00e9\\ud800" , "a":[ 1e400,null ] }',
+    '{"type":"x"}',
+    '{"":{},"a":1,"b":{"a":[]}}',
+]
+ANY_JSON = [
+    *NUMBERS,
+    *STRINGS,
+    *OBJECTS,
+    "true",
+    "false",
+    "null",
+    "[]",
+    '["a", 5]',
+    "[[{}]]",
+    '[{"type":"text","text":""}]',
+]
 UNKNOWN_KEYS = ["x", "y_new", "é", "type_", "extra_json", ""]
 SPACES = ["", "", " ", "\n\t"]
 

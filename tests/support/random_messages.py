@@ -5,11 +5,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema
 from support.random_json import ANY_JSON, OBJECTS, random_type
 
 __all__ = ["fill_randomly", "json_texts", "random_message"]
@@ -19,6 +19,7 @@ BYTES = [b"\x00\xff\x10", b"a", b""]
 INTEGERS = [7, 0, -1, 2**31 - 1]
 LONGS = [*INTEGERS, 2**53 + 1, -(2**63)]
 DOUBLES = [0.5, 0.0, -1.5, 1.0, 1e300]
+TIMES = [0, 1, 1_790_000_000_123_456_789, 1_790_000_000_123_000_000, -62_135_596_800_000_000_000]
 
 
 def random_message(descriptor: Descriptor, chance: Random, depth: int = 2) -> Message:
@@ -84,6 +85,8 @@ def _fill_field(field: FieldSchema, message: Message, chance: Random, depth: int
         number, raw = chance.choice((*field.spellings.items(), (0, "x_new")))
         setattr(message, field.name, number)
         setattr(message, field.raw_name, raw)
+    elif field.kind is Kind.TIME:
+        getattr(message, field.name).FromNanoseconds(chance.choice(TIMES))
     else:
         setattr(message, field.name, _value(field, message.DESCRIPTOR.fields_by_name[field.name], chance))
 

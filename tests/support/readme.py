@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from google.protobuf.descriptor import Descriptor
+
 from claude_grpc.codec.schema import ObjectSchema, UnionSchema, read_schema
 from claude_grpc.server import _SERVICES
 from claude_grpc.v1 import messages_pb2
-from google.protobuf.descriptor import Descriptor
 
 BEGIN = "<!-- made from the protos by `make golden` -->"
 END = "<!-- until here -->"
@@ -15,7 +16,11 @@ END = "<!-- until here -->"
 
 def supported() -> str:
     """The table, in Markdown."""
-    rows = ["| | typed |", "|---|---|", *(f"| {name} | {', '.join(f'`{v}`' for v in values)} |" for name, values in _rows())]
+    rows = [
+        "| | typed |",
+        "|---|---|",
+        *(f"| {name} | {', '.join(f'`{v}`' for v in values)} |" for name, values in _rows()),
+    ]
     return "\n".join(rows)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+
 import claude_grpc.v1
 from claude_grpc.v1 import wire_pb2
-from google.protobuf.descriptor import Descriptor, FileDescriptor
 
 __all__ = ["json_messages", "proto_files"]
 

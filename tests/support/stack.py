@@ -13,7 +13,9 @@ from google.rpc import error_details_pb2, status_pb2
 from claude_grpc.config import Settings
 from claude_grpc.server import Gateway, open_gateway
 from claude_grpc.simulator import Simulator, SimulatorOptions
+from claude_grpc.v1.batches_pb2_grpc import BatchesServiceStub
 from claude_grpc.v1.content_pb2 import ContentBlock
+from claude_grpc.v1.files_pb2_grpc import FilesServiceStub
 from claude_grpc.v1.gateway_pb2_grpc import GatewayServiceStub
 from claude_grpc.v1.messages_pb2 import (
     ROLE_USER,
@@ -24,6 +26,17 @@ from claude_grpc.v1.messages_pb2 import (
     StreamMessageResponse,
 )
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
+from claude_grpc.v1.models_pb2_grpc import ModelsServiceStub
+from claude_grpc.v1.skills_pb2_grpc import SkillsServiceStub
+
+_STUBS: tuple[Any, ...] = (
+    MessagesServiceStub,
+    BatchesServiceStub,
+    FilesServiceStub,
+    ModelsServiceStub,
+    SkillsServiceStub,
+    GatewayServiceStub,
+)
 
 CANARY_KEY = "sk-canary-key-that-nobody-may-see"
 
@@ -36,6 +49,10 @@ class Stack:
     gateway: Gateway
     channel: grpc.aio.Channel
     messages: Any
+    batches: Any
+    files: Any
+    models: Any
+    skills: Any
     server: Any
 
 
@@ -43,9 +60,7 @@ class Stack:
 async def open_stack(options: SimulatorOptions | None = None, **settings: Any) -> AsyncIterator[Stack]:
     """A stack with these settings over those that suit a test."""
     async with Simulator(options) as simulator, gateway_before(simulator.base_url, **settings) as (gateway, channel):
-        yield Stack(
-            simulator, gateway, channel, MessagesServiceStub(channel), GatewayServiceStub(channel)  # type: ignore[no-untyped-call]
-        )  # fmt: skip
+        yield Stack(simulator, gateway, channel, *(stub(channel) for stub in _STUBS))
 
 
 @asynccontextmanager

@@ -17,9 +17,25 @@ import (
 const maxMessageBytes = 40 << 20
 
 // serviceConfig retries calls that the gateway could not take. It says itself, as pushback, when a retry is unsafe.
+//
+// The calls of the first entry are not retried: where the connection broke, they may have created what they were to.
 const serviceConfig = `{
   "methodConfig": [{
-    "name": [{"service": "claude_grpc.v1.MessagesService"}, {"service": "claude_grpc.v1.GatewayService"}],
+    "name": [
+      {"service": "claude_grpc.v1.BatchesService", "method": "CreateMessageBatch"},
+      {"service": "claude_grpc.v1.FilesService", "method": "UploadFile"},
+      {"service": "claude_grpc.v1.SkillsService", "method": "CreateSkill"},
+      {"service": "claude_grpc.v1.SkillsService", "method": "CreateSkillVersion"}
+    ]
+  }, {
+    "name": [
+      {"service": "claude_grpc.v1.MessagesService"},
+      {"service": "claude_grpc.v1.BatchesService"},
+      {"service": "claude_grpc.v1.FilesService"},
+      {"service": "claude_grpc.v1.ModelsService"},
+      {"service": "claude_grpc.v1.SkillsService"},
+      {"service": "claude_grpc.v1.GatewayService"}
+    ],
     "retryPolicy": {
       "maxAttempts": 3,
       "initialBackoff": "0.5s",
@@ -35,6 +51,14 @@ const serviceConfig = `{
 type Client struct {
 	// Messages creates, streams and counts. For streams prefer [Client.Stream].
 	Messages v1.MessagesServiceClient
+	// Batches makes many messages at leisure, for half the price.
+	Batches v1.BatchesServiceClient
+	// Files uploads what messages name, and downloads what tools have made.
+	Files v1.FilesServiceClient
+	// Models tells which models there are.
+	Models v1.ModelsServiceClient
+	// Skills keeps skills and their versions.
+	Skills v1.SkillsServiceClient
 	// Gateway tells about the gateway itself.
 	Gateway v1.GatewayServiceClient
 
@@ -64,6 +88,10 @@ func Dial(target string, opts ...grpc.DialOption) (*Client, error) {
 	}
 	return &Client{
 		Messages: v1.NewMessagesServiceClient(conn),
+		Batches:  v1.NewBatchesServiceClient(conn),
+		Files:    v1.NewFilesServiceClient(conn),
+		Models:   v1.NewModelsServiceClient(conn),
+		Skills:   v1.NewSkillsServiceClient(conn),
 		Gateway:  v1.NewGatewayServiceClient(conn),
 		conn:     conn,
 	}, nil

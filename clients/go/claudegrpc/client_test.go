@@ -1,6 +1,7 @@
 package claudegrpc_test
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/claude-grpc/claude-grpc/clients/go/claudegrpc"
 	v1 "github.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -63,6 +65,68 @@ func TestPushbackForbidsTheRetry(t *testing.T) {
 	if stream.Next() || status.Code(stream.Err()) != codes.Unavailable || attempts.Load() != 1 {
 		t.Errorf("%d attempts, then: %v", attempts.Load(), stream.Err())
 	}
+}
+
+func TestCallsThatCreateAreNotRetriedAndAllOthersAre(t *testing.T) {
+	for name, c := range map[string]struct {
+		want int32
+		call func(context.Context, *claudegrpc.Client) error
+	}{
+		"CreateMessageBatch": {1, func(ctx context.Context, client *claudegrpc.Client) error {
+			return closed(client.Batches.CreateMessageBatch(ctx))
+		}},
+		"UploadFile": {1, func(ctx context.Context, client *claudegrpc.Client) error {
+			return closed(client.Files.UploadFile(ctx))
+		}},
+		"CreateSkill": {1, func(ctx context.Context, client *claudegrpc.Client) error {
+			return closed(client.Skills.CreateSkill(ctx))
+		}},
+		"CreateSkillVersion": {1, func(ctx context.Context, client *claudegrpc.Client) error {
+			return closed(client.Skills.CreateSkillVersion(ctx))
+		}},
+		"GetMessageBatch": {3, func(ctx context.Context, client *claudegrpc.Client) error {
+			_, err := client.Batches.GetMessageBatch(ctx, &v1.GetMessageBatchRequest{})
+			return err
+		}},
+		"GetFile": {3, func(ctx context.Context, client *claudegrpc.Client) error {
+			_, err := client.Files.GetFile(ctx, &v1.GetFileRequest{})
+			return err
+		}},
+		"GetModel": {3, func(ctx context.Context, client *claudegrpc.Client) error {
+			_, err := client.Models.GetModel(ctx, &v1.GetModelRequest{})
+			return err
+		}},
+		"GetSkill": {3, func(ctx context.Context, client *claudegrpc.Client) error {
+			_, err := client.Skills.GetSkill(ctx, &v1.GetSkillRequest{})
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var attempts atomic.Int32
+			client := dialServer(t, grpc.NewServer(grpc.UnknownServiceHandler(
+				func(_ any, call grpc.ServerStream) error {
+					attempts.Add(1)
+					call.SetTrailer(metadata.Pairs("grpc-retry-pushback-ms", "1"))
+					return status.Error(codes.Unavailable, "not now")
+				},
+			)))
+
+			err := c.call(t.Context(), client)
+
+			if status.Code(err) != codes.Unavailable || attempts.Load() != c.want {
+				t.Errorf("%d attempts, then: %v", attempts.Load(), err)
+			}
+		})
+	}
+}
+
+// closed ends an upload that has nothing in it.
+func closed[Req, Res any](call grpc.ClientStreamingClient[Req, Res], err error) error {
+	if err != nil {
+		return err
+	}
+	_, err = call.CloseAndRecv()
+	return err
 }
 
 func TestErrorAfterTheLastRetryKeepsItsDetails(t *testing.T) {

@@ -28,9 +28,15 @@ func (f *fakeGateway) StreamMessage(req *v1.StreamMessageRequest, out serverStre
 // dialFake is a client of a gateway that lives as long as the test.
 func dialFake(t *testing.T, stream func(*v1.StreamMessageRequest, serverStream) error) *claudegrpc.Client {
 	t.Helper()
-	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(40 << 20))
 	v1.RegisterMessagesServiceServer(server, &fakeGateway{stream: stream})
+	return dialServer(t, server)
+}
+
+// dialServer is a client of a server that is run as long as the test.
+func dialServer(t *testing.T, server *grpc.Server) *claudegrpc.Client {
+	t.Helper()
+	listener := bufconn.Listen(1 << 20)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
 	return dial(t, "passthrough:///fake", grpc.WithContextDialer(

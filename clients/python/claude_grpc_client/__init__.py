@@ -5,6 +5,7 @@ of the gateway's inside.
 """
 
 from claude_grpc_client.aio import AsyncClient, AsyncMessageStream
+from claude_grpc_client.batches import Batches
 from claude_grpc_client.errors import (
     AuthenticationError,
     CallCancelledError,
@@ -22,22 +23,27 @@ from claude_grpc_client.errors import (
     from_rpc_error,
 )
 from claude_grpc_client.events import text_of, thinking_of
+from claude_grpc_client.files import Files
 from claude_grpc_client.messages import Turn, turn, user
+from claude_grpc_client.models import Models
 from claude_grpc_client.sync import Client, MessageStream
 
 __all__ = [
     "AsyncClient",
     "AsyncMessageStream",
     "AuthenticationError",
+    "Batches",
     "CallCancelledError",
     "ClaudeError",
     "Client",
     "ConflictError",
     "DeadlineExceededError",
     "FailedPreconditionError",
+    "Files",
     "InternalError",
     "InvalidRequestError",
     "MessageStream",
+    "Models",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitedError",

@@ -28,7 +28,7 @@ class Decoder(Generic[M]):
 
     def __init__(self, message_type: type[M]) -> None:
         self._type = message_type
-        self._plan = _Plans()[message_type.DESCRIPTOR]
+        self._plan = _Plans()[message_type.DESCRIPTOR]  # type: ignore[index] # the runtime's own Descriptor
 
     def decode(self, text: bytes) -> M:
         """The JSON object as a message.

@@ -2,20 +2,24 @@
 
 Each message type is compiled once into a plan, so that a call looks at no descriptor. The same message gives the same
 bytes, always: keys in the order of the schema, raw JSON and text as they came. One pass writes and checks, and finds
-all that is wrong at once. What upstream decides by its own rules is not checked here, only what the contract cannot mean.
+all that is wrong at once. What upstream decides by its own rules is not checked here, only what the contract cannot
+mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from claude_grpc.codec import rawjson
 from claude_grpc.codec.newer import refuse_newer_fields
+from claude_grpc.codec.rawjson import Members, Raw
 from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, family_of, read_schema, set_test
+from claude_grpc.codec.times import parse_time
 from claude_grpc.codec.values import Pieces, Writer, quote, scalar_writer
 from claude_grpc.codec.violations import Path, Violations
 
@@ -50,9 +54,7 @@ class Encoder:
 
 
 class _Plan(Protocol):
-    def write(
-        self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b""
-    ) -> None:
+    def write(self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b"") -> None:
         """Write the message; ``first`` are members to be written before its own."""
 
 
@@ -89,14 +91,12 @@ class _ObjectPlan:
         self._members = tuple(member for at, member in members if at < self._schema.extra_at)
         self._members_after_extra = tuple(member for at, member in members if at >= self._schema.extra_at)
 
-    def write(
-        self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b""
-    ) -> None:
+    def write(self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b"") -> None:
         first = first or self._constant
         out.append(b"{" + first)
         start = len(out)
         extra = getattr(message, self._extra).strip() if self._extra else ""
-        taken = self._keys_of(extra, path, violations) if extra else ()
+        taken = self._keys_of(extra, path, violations) if extra else {}
         _write_members(self._members, message, out, path, violations, taken)
         if taken:
             out.append(b"," + extra[1:-1].encode())
@@ -106,15 +106,15 @@ class _ObjectPlan:
             out[start] = out[start][1:]  # every member brings its comma; the first one has nothing before it
         out.append(b"}")
 
-    def _keys_of(self, extra: str, path: Path, violations: Violations) -> Collection[str]:
+    def _keys_of(self, extra: str, path: Path, violations: Violations) -> Members:
         try:
             members = rawjson.split_object(extra.encode())
         except (ValueError, RecursionError) as error:
             violations.add((path, self._extra), f"Is not valid JSON: {error}.")
-            return ()
+            return {}
         if members is None:
             violations.add((path, self._extra), "Must be a JSON object, not another kind of value.")
-            return ()
+            return {}
         if self._constant and "type" in members:
             violations.add((path, self._extra), "Holds `type`, which the message itself sets; leave it out.")
         return members
@@ -144,16 +144,15 @@ class _Member:
         self._is_first = same_key[0] is field
         self._writes_zero = field.required and not field.presence and field.kind not in (Kind.ENUM, Kind.JSON)
         self._must_be_set = field.nonempty or (field.required and not self._writes_zero)
+        self._is_time = field.kind is Kind.TIME
         self.matters_unset = self._writes_zero or self._must_be_set
 
-    def write(
-        self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Collection[str]
-    ) -> None:
+    def write(self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Members) -> None:
         """Write the field, which is set."""
         if taken and self._key in taken:
-            violations.add(
-                (path, "extra_json"), f"Holds `{self._key}`, which `{self.name}` sets as well; set it once."
-            )
+            if self._is_time and _spells(taken[self._key], getattr(message, self.name)):
+                return  # the same time, as the API spelled it
+            violations.add((path, "extra_json"), f"Holds `{self._key}`, which `{self.name}` sets as well; set it once.")
         if self._rivals and self._is_first:
             for rival, is_set in self._rivals.items():
                 if is_set(message):
@@ -161,9 +160,7 @@ class _Member:
         out.append(self._prefix)
         self._write_value(message, out, path, violations)
 
-    def write_unset(
-        self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Collection[str]
-    ) -> None:
+    def write_unset(self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Members) -> None:
         """Write the field's zero, or note that it is missing."""
         if self._key in taken or any(is_set(message) for is_set in self._excuses):
             return
@@ -174,13 +171,13 @@ class _Member:
             self._write_value(message, out, path, violations)
 
 
-def _write_members(
+def _write_members(  # noqa: PLR0917 # the hot path passes by position
     members: Iterable[_Member],
     message: Message,
     out: Pieces,
     path: Path,
     violations: Violations,
-    taken: Collection[str],
+    taken: Members,
 ) -> None:
     has = message.HasField
     for member in members:
@@ -188,6 +185,10 @@ def _write_members(
             member.write(message, out, path, violations, taken)
         elif member.matters_unset:
             member.write_unset(message, out, path, violations, taken)
+
+
+def _spells(text: Raw, time: Timestamp) -> bool:
+    return parse_time(rawjson.read_string(text) or "") == time
 
 
 class _ArmPlan(NamedTuple):
@@ -211,9 +212,8 @@ class _UnionPlan:
             types = {"": b"" if arm.untyped else typed, arm.tag: typed} if arm.tag else {}
             self._arms[arm.name] = _ArmPlan(arm, types, plans[arm.message])
 
-    def write(
-        self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b""
-    ) -> None:
+    # arms have their own
+    def write(self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b"") -> None:  # noqa: ARG002 # arms have their own
         schema = self._schema
         name = message.WhichOneof(schema.oneof)
         given = getattr(message, schema.discriminator)

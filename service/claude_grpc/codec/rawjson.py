@@ -71,11 +71,7 @@ def join_object(members: Members) -> str:
     """The object's text, compact but for what the values themselves hold; empty for no members."""
     if not members:
         return ""
-    return (
-        "{"
-        + ",".join(f"{_encode(key).decode()}:{bytes(value).decode()}" for key, value in members.items())
-        + "}"
-    )
+    return "{" + ",".join(f"{_encode(key).decode()}:{bytes(value).decode()}" for key, value in members.items()) + "}"
 
 
 class _Splitter:

@@ -16,11 +16,13 @@ from google.protobuf.message import Message
 from claude_grpc.codec import rawjson
 from claude_grpc.codec.rawjson import Raw
 from claude_grpc.codec.schema import FieldSchema, Kind
+from claude_grpc.codec.times import parse_time, render_time
 
 __all__ = ["Reader", "first_of", "value_reader"]
 
 Reader = Callable[[Message, Raw], bool]
-"""Reads a value into its field of the message. False, and the field as it was, if it cannot hold the value exactly."""
+"""Reads a value into its field of the message. False if it cannot give the value back exactly; the field is then not
+set, or to a time that is spelled otherwise than we would."""
 
 _Scalar = Callable[[Raw], Any]
 """Reads one value; None for one that the field could not give back exactly."""
@@ -35,6 +37,8 @@ _DECODERS: dict[Kind, msgspec.json.Decoder[Any]] = {
 
 def value_reader(field: FieldSchema) -> Reader:
     """The reader of a field that is no message."""
+    if field.kind is Kind.TIME:
+        return _time_reader(field.name)
     if field.repeated:
         return _list_reader(field)
     if field.raw_name:
@@ -90,6 +94,20 @@ def _raw_enum_reader(field: FieldSchema) -> Reader:
         setattr(message, raw_name, raw)
         setattr(message, name, numbers.get(raw, 0))
         return True
+
+    return read
+
+
+def _time_reader(name: str) -> Reader:
+    """A time goes into its field however it is spelled; if otherwise than we would, ``extra`` keeps it, too."""
+
+    def read(message: Message, text: Raw) -> bool:
+        spelled = rawjson.read_string(text)
+        time = None if spelled is None else parse_time(spelled)
+        if time is None:
+            return False
+        getattr(message, name).CopyFrom(time)
+        return render_time(time) == spelled
 
     return read
 

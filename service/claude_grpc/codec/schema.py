@@ -14,6 +14,7 @@ from operator import attrgetter, methodcaller
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from claude_grpc.errors import SchemaError
 from claude_grpc.v1 import wire_pb2
@@ -30,6 +31,7 @@ class Kind(Enum):
     INT = auto()
     DOUBLE = auto()
     ENUM = auto()
+    TIME = auto()
     MESSAGE = auto()
     JSON = auto()
 
@@ -49,6 +51,7 @@ _SHAPES = {
     Kind.STRING: "string",
     Kind.BYTES: "string",
     Kind.ENUM: "string",
+    Kind.TIME: "string",
     Kind.BOOL: "bool",
     Kind.INT: "number",
     Kind.DOUBLE: "number",
@@ -176,7 +179,7 @@ def family_of(type_name: str) -> str:
 
 
 def _wire(field_descriptor: FieldDescriptor) -> wire_pb2.FieldWire:
-    return field_descriptor.GetOptions().Extensions[wire_pb2.wire]  # type: ignore[no-any-return]
+    return field_descriptor.GetOptions().Extensions[wire_pb2.wire]
 
 
 def _read_union(descriptor: Descriptor) -> UnionSchema:
@@ -227,15 +230,15 @@ def _read_object(descriptor: Descriptor) -> ObjectSchema:
 
 
 def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> FieldSchema:
-    kind = Kind.JSON if wire.json else _KINDS.get(f.type)
-    keyed_by = _key_field(f.message_type)
+    kind = Kind.JSON if wire.json else Kind.TIME if _is_time(f) else _KINDS.get(f.type)
+    keyed_by = "" if kind is Kind.TIME else _key_field(f.message_type)
     if kind is None or (kind is Kind.JSON and f.type != FieldDescriptor.TYPE_STRING):
         raise SchemaError(f"{f.full_name}: no JSON kind for this type of field")
     if f.containing_oneof is not None and not f.has_presence:
         raise SchemaError(f"{f.full_name}: only a union has a oneof")
     if keyed_by and not f.is_repeated:
         raise SchemaError(f"{f.full_name}: objects with a key stand in a list")
-    if wire.unless and wire.unless not in f.containing_type.fields_by_name:
+    if wire.unless and (f.containing_type is None or wire.unless not in f.containing_type.fields_by_name):
         raise SchemaError(f"{f.full_name}: there is no field `{wire.unless}`")
     return FieldSchema(
         name=f.name,
@@ -250,9 +253,13 @@ def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> 
         unless=wire.unless,
         spellings=_spellings(f) if kind is Kind.ENUM else {},
         raw_name=raw_name,
-        message=f.message_type,
+        message=None if kind is Kind.TIME else f.message_type,
         keyed_by=keyed_by,
     )
+
+
+def _is_time(f: FieldDescriptor) -> bool:
+    return f.message_type is Timestamp.DESCRIPTOR and not f.is_repeated
 
 
 def _key(f: FieldDescriptor) -> str:
@@ -260,7 +267,7 @@ def _key(f: FieldDescriptor) -> str:
 
 
 def _constant(descriptor: Descriptor) -> str:
-    return descriptor.GetOptions().Extensions[wire_pb2.wire_object].type  # type: ignore[no-any-return]
+    return descriptor.GetOptions().Extensions[wire_pb2.wire_object].type
 
 
 def _key_field(descriptor: Descriptor | None) -> str:
@@ -279,11 +286,10 @@ def _raw_twins(descriptor: Descriptor) -> Iterator[tuple[str, str]]:
 
 
 def _spellings(f: FieldDescriptor) -> dict[int, str]:
-    spellings = {
-        v.number: v.GetOptions().Extensions[wire_pb2.spelling] for v in f.enum_type.values if v.number
-    }
+    values = f.enum_type.values if f.enum_type is not None else ()
+    spellings = {v.number: v.GetOptions().Extensions[wire_pb2.spelling] for v in values if v.number}
     if not all(spellings.values()):
-        raise SchemaError(f"{f.enum_type.full_name}: every value but the zero one needs a spelling")
+        raise SchemaError(f"{f.full_name}: every value but the zero one needs a spelling")
     return spellings
 
 
@@ -298,6 +304,4 @@ def _shape(f: FieldSchema) -> str:
 
 def _refuse_twins(descriptor: Descriptor, values: list[str]) -> None:
     if len(set(values)) != len(values):
-        raise SchemaError(
-            f"{descriptor.full_name}: two fields cannot be told apart in JSON: {sorted(values)}"
-        )
+        raise SchemaError(f"{descriptor.full_name}: two fields cannot be told apart in JSON: {sorted(values)}")

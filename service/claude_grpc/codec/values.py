@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from claude_grpc.codec import rawjson
 from claude_grpc.codec.schema import FieldSchema, Kind
+from claude_grpc.codec.times import render_time
 from claude_grpc.codec.violations import Path, Violations
 
 __all__ = ["Pieces", "Writer", "quote", "scalar_writer"]
@@ -90,6 +92,8 @@ def _scalar(field: FieldSchema) -> _Scalar:
             return _enum(field.spellings)
         case Kind.DOUBLE:
             return _number
+        case Kind.TIME:
+            return _time
         case _:
             return lambda value, _path, _violations: _encode(value)
 
@@ -111,6 +115,14 @@ def _number(value: float, path: Path, violations: Violations) -> bytes:
     if not math.isfinite(value):
         violations.add(path, "Must be a finite number; JSON has no other.")
     return _encode(value)
+
+
+def _time(value: Timestamp, path: Path, violations: Violations) -> bytes:
+    try:
+        return quote(render_time(value))
+    except ValueError:
+        violations.add(path, "Must be a time of the years 1 to 9999.")
+        return b"null"
 
 
 def _object_text(value: str, path: Path, violations: Violations) -> bytes:

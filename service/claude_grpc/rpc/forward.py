@@ -1,6 +1,6 @@
 """The one way of a call through the gateway: check, encode, send, read, decode.
 
-The only module that knows both the codec and upstream, which do not know each other.
+Beside ``fetch``, the only module that knows both the codec and upstream, which do not know each other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The only room that knows ``grpc.aio``'s context: makes handlers of servicers, and tells gRPC how they ended.
 
-A servicer's method takes the request and a `Call`, and returns a message or an async iterator of messages. It raises
-errors of the tree and never aborts. Cancellation is asyncio's own: it travels through the servicer down to the socket.
+A servicer's method takes the request, or an async iterator of requests, and a `Call`, and returns a message or an async
+iterator of messages. It raises errors of the tree and never aborts. Cancellation is asyncio's own: it travels through
+the servicer down to the socket.
 """
 
 from __future__ import annotations
@@ -60,13 +61,20 @@ class Front:
         handle = getattr(servicer, name, None)
         if handle is None:
             raise SchemaError(f"{type(servicer).__name__} has no method {name} for {method.full_name}")
-        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-        behaviour = self._stream(method, handle) if method.server_streaming else self._unary(method, handle)
-        return make(
-            behaviour,
+        make, behaviour = self._arity(method)
+        handler: grpc.RpcMethodHandler[Any, Any] = make(
+            behaviour(method, handle),
             request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
             response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
         )
+        return handler
+
+    def _arity(self, method: MethodDescriptor) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        if method.client_streaming:
+            return grpc.stream_unary_rpc_method_handler, self._upload
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler, self._stream
+        return grpc.unary_unary_rpc_method_handler, self._unary
 
     def _unary(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> Any:
         async def behaviour(request: Message, context: _Context) -> Message | None:
@@ -93,6 +101,21 @@ class Front:
 
         return behaviour
 
+    def _upload(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> Any:
+        async def handle_all(requests: _Requests, call: Call) -> Message:
+            try:
+                return await handle(requests, call)
+            finally:
+                await requests.settle()
+
+        unary = self._unary(method, handle_all)
+
+        async def behaviour(_: object, context: _Context) -> Message | None:
+            answer: Message | None = await unary(_Requests(context), context)
+            return answer
+
+        return behaviour
+
     async def _run(self, method: MethodDescriptor, context: _Context, run: Callable[[Call], Awaitable[None]]) -> None:
         call = _call(method, context)
         async with AsyncExitStack() as stack:
@@ -104,6 +127,40 @@ class Front:
             return
         trailers = {**call.trailers, **call.status.trailers}
         await context.abort(call.status.code, call.status.message, tuple(trailers.items()))
+
+
+class _Requests:
+    """A caller's messages, up to its half-close; if the call ends before, whoever waits for one is cancelled.
+
+    To gRPC the end of the messages is the same whether the caller half-closed, cancelled or died, and half an upload
+    must not pass for a whole one. So at the end headers are sent, which only a caller that is there can be.
+    """
+
+    def __init__(self, context: _Context) -> None:
+        self._context = context
+        self._headers: asyncio.Future[None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        if self._headers is None:
+            # Not gRPC's own iterator, which complains when it is not read to its end.
+            message: Message | object = await self._context.read()
+            if isinstance(message, Message):
+                return message
+            self._headers = asyncio.ensure_future(self._context.send_initial_metadata(()))
+        try:
+            # Who reads may be cancelled meanwhile without the call's being so.
+            await asyncio.shield(self._headers)
+        except Exception:  # noqa: BLE001 # gRPC has no class for it
+            raise asyncio.CancelledError from None
+        raise StopAsyncIteration
+
+    async def settle(self) -> None:
+        """Wait until headers that were begun are sent, for with them under way gRPC takes no status."""
+        if self._headers is not None:
+            await asyncio.gather(self._headers, return_exceptions=True)
 
 
 async def _note_failure(call: Call, context: _Context, running: Awaitable[None]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from claude_grpc.codec import Violations
+from claude_grpc.codec.violations import Path
 
 __all__ = ["HeaderFields", "read_headers"]
 
@@ -31,10 +32,6 @@ class HeaderFields(Protocol):
     def workspace_id(self) -> str:
         """Workspace; empty for the key's own."""
 
-    @property
-    def user_profile_id(self) -> str:
-        """User profile; empty for none."""
-
 
 _HEADERS = {
     "anthropic_version": "anthropic-version",
@@ -43,21 +40,21 @@ _HEADERS = {
 }
 
 
-def read_headers(request: HeaderFields, violations: Violations) -> dict[str, str]:
-    """The request's own headers, to be laid over the endpoint's."""
+def read_headers(request: HeaderFields, violations: Violations, path: Path = None) -> dict[str, str]:
+    """The request's own headers, to be laid over the endpoint's; ``path`` is the request's, where it is part of one."""
     headers = {}
     for index, beta in enumerate(request.betas):
-        _check(beta, ((None, "betas"), index), violations)
+        _check(beta, ((path, "betas"), index), violations)
     if request.betas:
         headers["anthropic-beta"] = ",".join(request.betas)
     for name, header in _HEADERS.items():
-        value = getattr(request, name)
+        value = getattr(request, name, "")  # not every method has a user profile
         if value:
-            _check(value, (None, name), violations)
+            _check(value, (path, name), violations)
             headers[header] = value
     return headers
 
 
-def _check(value: str, path: tuple[object, object], violations: Violations) -> None:
+def _check(value: str, path: Path, violations: Violations) -> None:
     if not _TOKEN.fullmatch(value):
-        violations.add(path, "Must be 1 to 256 characters of a-z, A-Z, 0-9, '.', '_', ':' and '-'.")  # type: ignore[arg-type] # a Path
+        violations.add(path, "Must be 1 to 256 characters of a-z, A-Z, 0-9, '.', '_', ':' and '-'.")

@@ -1,7 +1,7 @@
 """The one table from errors to gRPC status codes, and the details that go with them.
 
-``error.type`` of the API's answer decides before its HTTP status. What goes out is bounded: trailers beyond about 8 KB
-fail at random on their way, so a message has at most 1 KiB and the details 4 KiB.
+What the API says of its error decides before the HTTP status: ``error_code``, then ``error.type``. What goes out is
+bounded: trailers beyond about 8 KB fail at random on their way, so a message has at most 1 KiB and the details 4 KiB.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from claude_grpc.errors import (
     GatewayError,
     InvalidRequestError,
     NotFoundError,
+    OutOfRangeError,
     RequestError,
     RequestTooLargeError,
     StreamInterruptedError,
@@ -61,6 +62,14 @@ _UNREACHABLE = _Row(Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", retryable=True)
 _OVERLOADED = _Row(Code.UNAVAILABLE, "OVERLOADED", retryable=True)
 _API_ERROR = _Row(Code.INTERNAL, "API_ERROR")
 
+_OUT_OF_RANGE = _Row(Code.OUT_OF_RANGE, "OUT_OF_RANGE")
+
+_BY_CODE: Mapping[str, _Row] = {
+    "file_expired": _Row(Code.NOT_FOUND, "FILE_EXPIRED"),
+    "file_not_downloadable": _Row(Code.FAILED_PRECONDITION, "FILE_NOT_DOWNLOADABLE"),
+    "storage_quota_exceeded": _Row(Code.FAILED_PRECONDITION, "STORAGE_QUOTA_EXCEEDED"),
+}
+
 _BY_TYPE: Mapping[str, _Row] = {
     "invalid_request_error": _INVALID,
     "request_too_large": _TOO_LARGE,
@@ -83,8 +92,10 @@ _BY_HTTP_STATUS: Mapping[int, _Row] = {
     404: _BY_TYPE["not_found_error"],
     408: _TIMEOUT,
     409: _BY_TYPE["conflict_error"],
+    410: _Row(Code.NOT_FOUND, "GONE"),
     412: _Row(Code.FAILED_PRECONDITION, "PRECONDITION"),
     413: _TOO_LARGE,
+    416: _OUT_OF_RANGE,
     422: _INVALID,
     429: _BY_TYPE["rate_limit_error"],
     502: _UNREACHABLE,
@@ -96,6 +107,7 @@ _BY_HTTP_STATUS: Mapping[int, _Row] = {
 _BY_CLASS: Mapping[type[GatewayError], _Row] = {
     InvalidRequestError: _INVALID,
     RequestTooLargeError: _TOO_LARGE,
+    OutOfRangeError: _OUT_OF_RANGE,
     NotFoundError: _Row(Code.NOT_FOUND, "NOT_FOUND"),
     UpstreamConnectionError: _UNREACHABLE,
     UpstreamTimeoutError: _TIMEOUT,
@@ -143,9 +155,9 @@ def bug_status() -> tuple[RpcStatus, str]:
 
 def _row(error: GatewayError) -> _Row:
     if isinstance(error, UpstreamStatusError):
-        by_status = _BY_HTTP_STATUS.get(error.http_status)
+        by_word = _BY_CODE.get(error.error_code) or _BY_TYPE.get(error.error_type)
         fallback = _INVALID if 400 <= error.http_status < 500 else _API_ERROR  # noqa: PLR2004 # the classes of HTTP
-        return _BY_TYPE.get(error.error_type) or by_status or fallback
+        return by_word or _BY_HTTP_STATUS.get(error.http_status) or fallback
     for cls in type(error).__mro__:
         if cls in _BY_CLASS:
             return _BY_CLASS[cls]
@@ -201,7 +213,9 @@ def _details(error: GatewayError, context: UpstreamContext, delay: float | None)
         case InvalidRequestError():
             yield _bad_request((v.field, v.description) for v in error.violations)
         case RequestTooLargeError():
-            yield _bad_request([("params", str(error))])
+            yield _bad_request([(error.field, str(error))])
+        case OutOfRangeError():
+            yield _bad_request([(error.field, str(error))])
         case UpstreamStatusError():
             yield from _upstream_details(error, context)
         case _:
@@ -224,7 +238,8 @@ def _upstream_details(error: UpstreamStatusError, context: UpstreamContext) -> I
             yield quota
         case Code.FAILED_PRECONDITION:
             failure = error_details_pb2.PreconditionFailure()
-            failure.violations.add(type=error.error_type or "precondition", description=message)
+            kind = error.error_code or error.error_type or "precondition"
+            failure.violations.add(type=_clip(kind, 256), description=message)
             yield failure
         case Code.NOT_FOUND:
             yield error_details_pb2.ResourceInfo(description=message)

@@ -5,15 +5,26 @@ refuses it changed, wants every tool call answered, knows the parameters, fields
 with the gateway, so that no bug cancels itself out. The same request gets the same answer, to the byte.
 
 The life of a request: ``server`` listens → ``app`` reads and routes → ``headers``, ``prompt``, ``checks`` and ``turns``
-look at it → ``messages`` builds the answer → ``stream`` takes it apart → ``delivery`` writes it. How to make it fail,
-and how to get what nobody has heard of yet, stands in the docstring of ``faults``.
+look at it → ``messages`` builds the answer → ``stream`` takes it apart → ``delivery`` writes it. What keeps something
+between requests is a resource: ``batches``, ``files``, ``models`` and ``skills``, each with its helpers beside it, on
+``calls``, ``paging`` and ``store``. How to make it fail, and how to get what nobody has heard of yet, stands in the
+docstrings of ``faults`` and ``resource_faults``.
 """
 
 from __future__ import annotations
 
 from .exchanges import Exchange
 from .faults import RawAnswer
+from .file_contents import StoredFile, generated_content
 from .options import SimulatorOptions
 from .server import Simulator, run
 
-__all__ = ["Exchange", "RawAnswer", "Simulator", "SimulatorOptions", "run"]
+__all__ = [
+    "Exchange",
+    "RawAnswer",
+    "Simulator",
+    "SimulatorOptions",
+    "StoredFile",
+    "generated_content",
+    "run",
+]

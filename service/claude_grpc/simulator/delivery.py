@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from aiohttp import web
 
+from .errors import ApiError, error_status
 from .exchanges import Exchange
-from .faults import Directives, RawAnswer
+from .faults import Directive, Directives, RawAnswer
+from .raw_json import encode
 
-__all__ = ["ENDINGS", "Delivery", "until_gone"]
+__all__ = ["ENDINGS", "JSON", "Delivery", "until_gone", "until_reset"]
+
+JSON = "application/json"
 
 # The ways to end an answer too early that are the connection's, not the stream's.
 ENDINGS = ("cut", "truncate", "reset", "stall")
 _DELTA = b"event: content_block_delta"
+_LOOK_EVERY = 0.01
 
 
 class Delivery:
@@ -42,6 +48,19 @@ class Delivery:
         await response.write_eof()
         return response
 
+    async def send_json(
+        self, value: dict[str, Any], directives: Directives, extra: Mapping[str, str] = MappingProxyType({})
+    ) -> web.StreamResponse:
+        """Send an object, or what a directive makes of it."""
+        if failure := directives.get("error-event"):
+            kind = failure.word("overloaded_error")
+            raise ApiError(error_status(kind), "Overloaded", type=kind)
+        body = encode(value).encode()
+        half = body[: len(body) // 2]
+        if any(name in directives for name in ENDINGS):
+            return await self.send_chunks([half], JSON, directives)
+        return await self.send_body(half if "bad-json" in directives else body, JSON, extra=extra)
+
     async def send_raw(self, answer: RawAnswer, interval: float) -> web.StreamResponse:
         """Send an answer that a test has made."""
         response = await self._begin(answer.content_type, answer.status, answer.headers)
@@ -53,7 +72,7 @@ class Delivery:
         self, chunks: Iterable[bytes], content_type: str, directives: Directives, interval: float = 0
     ) -> web.StreamResponse:
         """Send an answer piece by piece, to its end or to the one that a directive asks for."""
-        ending = next((directives[name] for name in ENDINGS if name in directives), None)
+        ending = _ending(directives)
         rest = iter(chunks)
         kept = islice(rest, ending.at if ending else None)
         response = await self._begin(content_type, 200, {"cache-control": "no-cache"})
@@ -61,6 +80,19 @@ class Delivery:
         if ending and ending.name == "truncate":
             chunk = next(rest, b"")
             await response.write(chunk[: len(chunk) // 2])
+        if ending and ending.name != "cut":
+            await self._break_off(ending.name)
+        await response.write_eof()
+        return response
+
+    async def send_content(
+        self, chunks: Iterable[bytes], size: int, content_type: str, directives: Directives
+    ) -> web.StreamResponse:
+        """Send bytes, of which an ending counts each; without their length where they are cut."""
+        ending = _ending(directives)
+        length = {} if ending and ending.name == "cut" else {"content-length": str(size)}
+        response = await self._begin(content_type, 200, length)
+        await self._write(response, _first_bytes(chunks, ending.at) if ending else chunks, 0)
         if ending and ending.name != "cut":
             await self._break_off(ending.name)
         await response.write_eof()
@@ -77,6 +109,7 @@ class Delivery:
         for chunk in chunks:
             await response.write(chunk)
             self.exchange.events_sent += 1
+            self.exchange.sent += len(chunk)
             # Also without an interval: a long answer must not keep the loop from seeing that the client is gone.
             await asyncio.sleep(interval if chunk.startswith(_DELTA) else 0)
 
@@ -92,10 +125,34 @@ class Delivery:
         await until_gone()
 
 
+def _ending(directives: Directives) -> Directive | None:
+    return next((directives[name] for name in ENDINGS if name in directives), None)
+
+
+def _first_bytes(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        if size <= 0:
+            return
+        yield chunk[:size]
+        size -= len(chunk)
+
+
 async def until_gone() -> NoReturn:
     """Wait for the end of the connection, which cancels the handler."""
     await asyncio.Event().wait()
     raise AssertionError("nothing sets this event")
+
+
+async def until_reset(request: web.Request) -> NoReturn:
+    """Wait for the reset of a connection that is not read from, of which its transport is told nothing."""
+    transport = request.transport
+    if transport and not transport.is_closing():
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLERR | select.POLLHUP)
+        while not transport.is_closing() and not poll.poll(0):  # noqa: ASYNC110  (nothing sets an event)
+            await asyncio.sleep(_LOOK_EVERY)
+        transport.abort()
+    await until_gone()
 
 
 def _linger_none(transport: asyncio.Transport) -> None:

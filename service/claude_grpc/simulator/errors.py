@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["ApiError", "error_object", "error_status", "error_type", "invalid"]
+__all__ = ["ApiError", "describe_error", "error_object", "error_status", "error_type", "invalid"]
 
 _TYPES = {
     400: "invalid_request_error",
@@ -34,7 +34,7 @@ def error_status(type: str) -> int:  # noqa: A002
 
 
 class ApiError(Exception):
-    """An error answer: its HTTP status, message, and, where not the status's own, its type and headers."""
+    """An error answer: its HTTP status, message, and, where not the status's own, its type, headers and details."""
 
     def __init__(
         self,
@@ -43,11 +43,13 @@ class ApiError(Exception):
         *,
         type: str | None = None,  # noqa: A002  (the API's own word)
         headers: Mapping[str, str] = MappingProxyType({}),
+        details: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.type = type or error_type(status)
+        self.details = details
         self.headers = headers
 
 
@@ -57,5 +59,12 @@ def invalid(path: str, problem: str) -> ApiError:
 
 
 def error_object(type: str, message: str, request_id: str) -> dict[str, Any]:  # noqa: A002
-    """Return the JSON object of an error, as in a body and as in a stream's ``error`` event."""
+    """Return the JSON object of an error, as in a stream's ``error`` event."""
     return {"type": "error", "error": {"type": type, "message": message}, "request_id": request_id}
+
+
+def describe_error(error: ApiError, request_id: str | None) -> dict[str, Any]:
+    """Return the JSON object of an error with its details, as in a body and in a batch's results."""
+    details = {"details": dict(error.details)} if error.details else {}
+    shown = {"type": error.type, "message": error.message, **details}
+    return {"type": "error", "error": shown, "request_id": request_id}

@@ -19,9 +19,12 @@ class Exchange:
         path: The path with its query.
         headers: Lower-case names; a header sent twice has its values joined with a comma.
         request_id: What the answer's ``request-id`` says.
-        body: The request body as it came, empty when it was too large or broke off.
+        body: The request body as it came, empty when it was too large or broke off, and of an upload or a batch when
+            it is larger than ``SimulatorOptions.kept_body_bytes``.
+        received: The bytes of an upload's or a batch's body that were read.
         status: The answer's HTTP status, None before it was sent.
-        events_sent: The events of a stream that were written.
+        events_sent: The events of a stream, or pieces of another answer, that were written.
+        sent: The bytes of these.
         opened_at: When the request's headers were read, by ``time.monotonic``.
         closed_at: When the answer was written or the client was gone, None before.
         closed_early: Whether the client was gone before the answer was whole.
@@ -32,8 +35,10 @@ class Exchange:
     headers: dict[str, str]
     request_id: str
     body: bytes = b""
+    received: int = 0
     status: int | None = None
     events_sent: int = 0
+    sent: int = 0
     opened_at: float = field(default_factory=time.monotonic)
     closed_at: float | None = None
     closed_early: bool = False

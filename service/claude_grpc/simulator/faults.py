@@ -55,6 +55,7 @@ from typing import NamedTuple
 
 from .errors import ApiError, error_object, error_type
 from .raw_json import ODD_JSON, encode
+from .resource_faults import RESOURCE_NAMES
 from .shapes import FUTURE_FIELD
 
 __all__ = ["Directive", "Directives", "Event", "RawAnswer", "distort", "find_directives", "read_script", "refusal"]
@@ -63,7 +64,7 @@ _NAMES = (
     "answer|bad-json|cut|error|error-event|extra-field|pace|redacted-thinking|repeat|reset|slow-headers|stall|tool-input"
     "|truncate|unknown-block|unknown-delta|unknown-event|unknown-stop-reason"
 )
-_BRACKETS = re.compile(rf"\[\[({_NAMES})(?:\s+(.*?))?\s*\]\]", re.DOTALL)
+_BRACKETS = re.compile(rf"\[\[({_NAMES}|{RESOURCE_NAMES})(?:\s+(.*?))?\s*\]\]", re.DOTALL)
 _NUMBER = re.compile(r"\d{1,9}(\.\d+)?")
 _DEFAULT_AT = 3
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
 __all__ = ["ODD_JSON", "RawJson", "canonical", "encode", "parse"]
+
+
+_WORDS = {None: "null", True: "true", False: "false"}
 
 
 class RawJson(str):
@@ -22,13 +26,15 @@ ODD_JSON = RawJson(
 
 def encode(value: Any) -> str:
     """Return the JSON text of a value that may hold ``RawJson`` at any depth."""
-    if isinstance(value, RawJson):
+    if isinstance(value, str):
+        return str(value) if isinstance(value, RawJson) else encode_basestring(value)
+    if type(value) is int:
         return str(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{encode(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{encode_basestring_ascii(key)}:{encode(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(encode, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return _WORDS[value] if value is None or isinstance(value, bool) else json.dumps(value)
 
 
 def parse(text: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -13,6 +13,7 @@ from aiohttp import web
 from .app import Api
 from .exchanges import Exchange
 from .faults import RawAnswer, read_script
+from .file_contents import Content, StoredFile
 from .options import SimulatorOptions
 
 __all__ = ["Simulator", "run"]
@@ -66,12 +67,15 @@ class Simulator:
 
     @property
     def requests(self) -> deque[Exchange]:
-        """The last exchanges, oldest first; each stands here as soon as its request body was read."""
+        """The last exchanges, oldest first; each stands here as soon as its request body was read.
+
+        One to a resource (batches, files, models, skills) does so as soon as its headers were read.
+        """
         return self._api.log.exchanges
 
     @property
     def usage(self) -> Counter[str]:
-        """The tokens of all answers, by their names in ``usage``."""
+        """The tokens of all answers to messages, by their names in ``usage``; a batch's results are not counted."""
         return self._api.usage
 
     @property
@@ -80,16 +84,44 @@ class Simulator:
         server = self._runner.server if self._runner else None
         return sum(connection.transport is not None for connection in server.connections) if server else 0
 
-    def script(self, *faults: str | RawAnswer) -> None:
+    def script(self, *faults: str | RawAnswer, path: str = "*") -> None:
         """Say what happens to the next requests, one entry a request, first come first served.
 
         An entry is a directive of ``faults`` (``"cut at=5"``; several in double brackets), a raw answer, or "" for
-        nothing out of the ordinary.
+        nothing out of the ordinary. Entries with a path (``"*/results"``) wait for requests whose path matches.
 
         Raises:
             ValueError: there is no such directive.
         """
-        self._api.scripts.extend([fault if isinstance(fault, RawAnswer) else read_script(fault) for fault in faults])
+        scripts = [fault if isinstance(fault, RawAnswer) else read_script(fault) for fault in faults]
+        self._api.scripts.extend((path, script) for script in scripts)
+
+    @property
+    def files(self) -> Mapping[str, StoredFile]:
+        """The files that are kept, by their ids, oldest first."""
+        return {file.id: file for file in self._api.files}
+
+    def add_file(
+        self,
+        filename: str,
+        content: bytes | int,
+        mime_type: str = "application/octet-stream",
+        *,
+        downloadable: bool = True,
+        expires_in: float | None = None,
+    ) -> StoredFile:
+        """Keep a file as a tool of the API makes them; a size for a content stands for ``generated_content``."""
+        made = Content.of(content)
+        self._api.quota.take(made.kept)
+        return self._api.files.add(filename, mime_type, made, downloadable=downloadable, expires_in=expires_in)
+
+    def advance_batches(self, fraction: float = 1.0) -> None:
+        """Do a part of the work of each batch, by default all of it; one that is being canceled ends."""
+        self._api.batches.advance(fraction)
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the simulator's clock: files expire, batches do after a day, their results are gone after 29."""
+        self._api.clock.advance(seconds)
 
     async def wait_request(self, count: int = 1) -> Exchange:
         """Wait until ``count`` requests have come since the start, and return the last of these."""

@@ -1,7 +1,8 @@
 """The one place that sends requests to the Claude API.
 
-A request goes ``send`` or ``stream`` → ``_open_with_retry`` → ``_open_once`` → the transport. Opening ends with the
-headers of a successful response; it alone is retried, since nothing of an answer has gone to the caller before.
+A request goes ``send``, ``stream``, ``lines`` or ``download`` → ``_open_with_retry`` → ``_open_once`` → the transport.
+Opening ends with the headers of a successful response; it alone is retried, since nothing of an answer has gone to the
+caller before.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import lru_cache
 from math import inf
 from typing import Final, NamedTuple
@@ -35,14 +37,18 @@ from claude_grpc.upstream.failures import (
     error_before_answer,
     error_within_answer,
 )
+from claude_grpc.upstream.jsonl import JSONLDecoder
 from claude_grpc.upstream.retry import Outcome, RetryPolicy
 from claude_grpc.upstream.sse import SSEDecoder
-from claude_grpc.upstream.stream import EventStream
+from claude_grpc.upstream.stream import ByteStream, EventStream, LineStream, Undecoded
+from claude_grpc.upstream.upload import StreamedBody
 
 __all__ = ["UpstreamClient"]
 
 _JSON: Final = "application/json"
 _EVENT_STREAM: Final = "text/event-stream"
+_BYTES: Final = "application/binary"
+_ANYTHING: Final = ""
 _MEBIBYTE: Final = 1024 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _ERROR_BODY_SECONDS: Final = 5.0
@@ -68,7 +74,7 @@ class UpstreamClient:
         retry: When a failed attempt is followed by another.
         user_agent: Sent with every request.
         max_response_bytes: A unary answer with a longer body is an ``UpstreamProtocolError``.
-        max_event_bytes: And so is a longer event of a stream.
+        max_event_bytes: And so is a longer event or line of a stream.
         sleep: Waits between attempts.
         clock: Monotonic; the one that deadlines are given in.
     """
@@ -122,6 +128,20 @@ class UpstreamClient:
         async with open_body(response) as pieces:
             yield EventStream(pieces, context, SSEDecoder(max_event_bytes=self._max_event_bytes))
 
+    @asynccontextmanager
+    async def lines(self, request: UpstreamRequest) -> AsyncIterator[LineStream]:
+        """Open an answer of JSON lines; leaving it early closes its connection, as with ``stream``."""
+        response, context = await self._open_with_retry(_of_bytes(request), _ANYTHING)
+        async with open_body(response) as pieces:
+            yield LineStream(pieces, context, JSONLDecoder(max_line_bytes=self._max_event_bytes))
+
+    @asynccontextmanager
+    async def download(self, request: UpstreamRequest) -> AsyncIterator[ByteStream]:
+        """Open an answer of bytes, of whatever kind; leaving it early closes its connection, as with ``stream``."""
+        response, context = await self._open_with_retry(_of_bytes(request), _ANYTHING)
+        async with open_body(response) as pieces:
+            yield ByteStream(pieces, context, Undecoded(), status=response.status_code, headers=response.headers)
+
     async def aclose(self) -> None:
         """Close the transport with all its connections."""
         await self._transport.aclose()
@@ -135,7 +155,7 @@ class UpstreamClient:
                 wait = self._retry.decide(
                     attempt - 1, _outcome(error), self._time_left(request), max_retries=request.max_retries
                 )
-                if wait is None:
+                if wait is None or not _sendable(request):
                     raise
                 failure = error
             await self._sleep(wait)
@@ -162,16 +182,27 @@ class UpstreamClient:
             if not is_header_value(value):
                 raise InvalidRequestError([Violation(name, "must be visible ASCII characters")])
         time_left = self._time_left(request)
+        headers = {**self._headers, **request.headers}
+        if isinstance(request.body, StreamedBody) and request.body.length is not None:
+            headers["content-length"] = str(request.body.length)
         return httpx.Request(
             request.method,
             self._url(request.path),
-            headers={**self._headers, **request.headers},
+            headers=headers,
             content=request.body or None,
             extensions={"timeout": self._timeouts.within(inf if time_left is None else time_left + _DEADLINE_SLACK)},
         )
 
     def _time_left(self, request: UpstreamRequest) -> float | None:
         return None if request.deadline is None else request.deadline - self._clock()
+
+
+def _of_bytes(request: UpstreamRequest) -> UpstreamRequest:
+    return replace(request, headers={"accept": _BYTES, **request.headers})
+
+
+def _sendable(request: UpstreamRequest) -> bool:
+    return not isinstance(request.body, StreamedBody) or request.body.sendable
 
 
 def _outcome(error: UpstreamError) -> Outcome:
@@ -195,4 +226,4 @@ async def _read_error(response: httpx.Response) -> bytes:
 def _is_plain(response: httpx.Response, media_type: str) -> bool:
     headers: Mapping[str, str] = response.headers
     sent = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return sent == media_type and headers.get("content-encoding", "identity").lower() == "identity"
+    return media_type in {sent, _ANYTHING} and headers.get("content-encoding", "identity").lower() == "identity"

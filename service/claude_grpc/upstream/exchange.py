@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 
 from claude_grpc.errors import UpstreamContext
+from claude_grpc.upstream.upload import StreamedBody
 
 __all__ = ["Endpoint", "Timeouts", "UpstreamRequest", "UpstreamResponse", "is_header_value"]
 
@@ -88,7 +89,7 @@ class UpstreamRequest:
     Attributes:
         method: HTTP method.
         path: Escaped, with its query, such as ``/v1/messages``.
-        body: JSON unless ``headers`` has a ``content-type``.
+        body: JSON unless ``headers`` has a ``content-type``; sent in pieces if it comes so.
         headers: By name in lower case; they replace the client's own.
         max_retries: Replaces the retry policy's own.
         deadline: When the caller stops waiting, on the client's monotonic clock.
@@ -96,7 +97,7 @@ class UpstreamRequest:
 
     method: str
     path: str
-    body: bytes = field(default=b"", repr=False)
+    body: bytes | StreamedBody = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     max_retries: int | None = None
     deadline: float | None = None

@@ -1,46 +1,87 @@
-"""A streamed answer that has begun: events as they arrive, until the body ends or breaks.
+"""A streamed answer that has begun: events, lines or bytes as they arrive, until the body ends or breaks.
 
-Whether the events make a whole answer is not known here: a body that ends cleanly just ends the iteration.
+Whether they make a whole answer is not known here: a body that ends cleanly just ends the iteration.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from claude_grpc.errors import UpstreamContext, UpstreamProtocolError
 from claude_grpc.upstream.failures import TRANSPORT_FAILURES, error_within_answer
-from claude_grpc.upstream.sse import ServerSentEvent, SSEDecoder
+from claude_grpc.upstream.sse import ServerSentEvent
 
-__all__ = ["EventStream"]
+__all__ = ["ByteStream", "DecodedStream", "EventStream", "LineStream", "Undecoded"]
 
 _FINISH_SECONDS: Final = 0.1
 
+T = TypeVar("T")
 
-class EventStream:
-    """Iterates over lists of events: what one read from the network brought, never empty.
+
+class _Decoder(Protocol[T]):
+    @property
+    def failure(self) -> UpstreamProtocolError | None: ...
+
+    def feed(self, chunk: bytes) -> list[T]: ...
+
+    def end(self) -> list[T]: ...
+
+
+class Undecoded:
+    """The decoder for answers that are just bytes."""
+
+    failure: UpstreamProtocolError | None = None
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return what came."""
+        return [chunk]
+
+    def end(self) -> list[bytes]:
+        """Return nothing, for nothing is kept."""
+        return []
+
+
+class DecodedStream(Generic[T]):
+    """Iterates over lists of what the decoder makes: what one read from the network brought, never empty.
 
     Raises ``StreamInterruptedError`` if the connection breaks, ``UpstreamTimeoutError`` if it is silent too long,
-    ``UpstreamProtocolError`` if what comes is no event stream. Events before a failure are handed out first.
+    ``UpstreamProtocolError`` if what comes cannot be decoded. What came before a failure is handed out first.
+
+    Attributes:
+        context: What is known of the exchange.
+        status: Of the response.
+        headers: Of the response, found under their names in any case.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes], context: UpstreamContext, decoder: SSEDecoder) -> None:
+    def __init__(
+        self,
+        pieces: AsyncIterator[bytes],
+        context: UpstreamContext,
+        decoder: _Decoder[T],
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.context = context
+        self.status = status
+        self.headers = headers
         self._pieces = pieces
         self._decoder = decoder
         self._ended = False
 
-    def __aiter__(self) -> AsyncIterator[list[ServerSentEvent]]:
+    def __aiter__(self) -> AsyncIterator[list[T]]:
         return self
 
-    async def __anext__(self) -> list[ServerSentEvent]:
+    async def __anext__(self) -> list[T]:
         try:
             while not self._ended:
-                events = await self._read()
-                if events:
-                    return events
+                read = await self._read()
+                if read:
+                    return read
         except TRANSPORT_FAILURES as failure:
             raise error_within_answer(failure, self.context) from failure
         except UpstreamProtocolError as error:
@@ -56,7 +97,7 @@ class EventStream:
                 async for _ in self._pieces:
                     pass
 
-    async def _read(self) -> list[ServerSentEvent]:
+    async def _read(self) -> list[T]:
         if self._decoder.failure is not None:
             raise self._decoder.failure
         piece = await anext(self._pieces, None)
@@ -64,3 +105,8 @@ class EventStream:
             return self._decoder.feed(piece)
         self._ended = True
         return self._decoder.end()
+
+
+EventStream: TypeAlias = DecodedStream[ServerSentEvent]
+LineStream: TypeAlias = DecodedStream[bytes]
+ByteStream: TypeAlias = DecodedStream[bytes]

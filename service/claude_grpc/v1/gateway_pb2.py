@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63laude_grpc/v1/gateway.proto\x12\x0e\x63laude_grpc.v1\"\x16\n\x14GetServerInfoRequest\"\xae\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x17\n\x0fschema_revision\x18\x02 \x01(\x05\x12\x19\n\x11\x61nthropic_version\x18\x03 \x01(\t\x12\x15\n\rupstream_host\x18\x04 \x01(\t\x12\x11\n\tsimulated\x18\x05 \x01(\x08\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.claude_grpc.v1.Limits\";\n\x06Limits\x12\x19\n\x11max_request_bytes\x18\x01 \x01(\x03\x12\x16\n\x0emax_body_bytes\x18\x02 \x01(\x03\x32s\n\x0eGatewayService\x12\x61\n\rGetServerInfo\x12$.claude_grpc.v1.GetServerInfoRequest\x1a%.claude_grpc.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x42}\n\x11\x64\x65v.claudegrpc.v1B\x0cGatewayProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63laude_grpc/v1/gateway.proto\x12\x0e\x63laude_grpc.v1\"\x16\n\x14GetServerInfoRequest\"\xae\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x17\n\x0fschema_revision\x18\x02 \x01(\x05\x12\x19\n\x11\x61nthropic_version\x18\x03 \x01(\t\x12\x15\n\rupstream_host\x18\x04 \x01(\t\x12\x11\n\tsimulated\x18\x05 \x01(\x08\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.claude_grpc.v1.Limits\"\xa1\x01\n\x06Limits\x12\x19\n\x11max_request_bytes\x18\x01 \x01(\x03\x12\x16\n\x0emax_body_bytes\x18\x02 \x01(\x03\x12\x1a\n\x12max_batch_requests\x18\x03 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x04 \x01(\x03\x12\x16\n\x0emax_file_bytes\x18\x05 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x06 \x01(\x03\x32s\n\x0eGatewayService\x12\x61\n\rGetServerInfo\x12$.claude_grpc.v1.GetServerInfoRequest\x1a%.claude_grpc.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x42}\n\x11\x64\x65v.claudegrpc.v1B\x0cGatewayProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVERINFOREQUEST']._serialized_end=70
   _globals['_GETSERVERINFORESPONSE']._serialized_start=73
   _globals['_GETSERVERINFORESPONSE']._serialized_end=247
-  _globals['_LIMITS']._serialized_start=249
-  _globals['_LIMITS']._serialized_end=308
-  _globals['_GATEWAYSERVICE']._serialized_start=310
-  _globals['_GATEWAYSERVICE']._serialized_end=425
+  _globals['_LIMITS']._serialized_start=250
+  _globals['_LIMITS']._serialized_end=411
+  _globals['_GATEWAYSERVICE']._serialized_start=413
+  _globals['_GATEWAYSERVICE']._serialized_end=528
 # @@protoc_insertion_point(module_scope)

@@ -85,19 +85,35 @@ class Limits(_message.Message):
 
     MAX_REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     MAX_BODY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_REQUESTS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_FILE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_CHUNK_BYTES_FIELD_NUMBER: _builtins.int
     max_request_bytes: _builtins.int
     """Most bytes of one request message."""
     max_body_bytes: _builtins.int
     """Most bytes of the JSON body made from it."""
+    max_batch_requests: _builtins.int
+    """Most requests in a batch."""
+    max_batch_bytes: _builtins.int
+    """Most bytes of the JSON body made from a batch."""
+    max_file_bytes: _builtins.int
+    """Most bytes of an uploaded file."""
+    max_chunk_bytes: _builtins.int
+    """Most bytes of a chunk, in both directions."""
     def __init__(
         self,
         *,
         max_request_bytes: _builtins.int = ...,
         max_body_bytes: _builtins.int = ...,
+        max_batch_requests: _builtins.int = ...,
+        max_batch_bytes: _builtins.int = ...,
+        max_file_bytes: _builtins.int = ...,
+        max_chunk_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_body_bytes", b"max_body_bytes", "max_request_bytes", b"max_request_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_batch_bytes", b"max_batch_bytes", "max_batch_requests", b"max_batch_requests", "max_body_bytes", b"max_body_bytes", "max_chunk_bytes", b"max_chunk_bytes", "max_file_bytes", b"max_file_bytes", "max_request_bytes", b"max_request_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -157,7 +157,15 @@ type Limits struct {
 	// Most bytes of one request message.
 	MaxRequestBytes int64 `protobuf:"varint,1,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
 	// Most bytes of the JSON body made from it.
-	MaxBodyBytes  int64 `protobuf:"varint,2,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
+	MaxBodyBytes int64 `protobuf:"varint,2,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
+	// Most requests in a batch.
+	MaxBatchRequests int64 `protobuf:"varint,3,opt,name=max_batch_requests,json=maxBatchRequests,proto3" json:"max_batch_requests,omitempty"`
+	// Most bytes of the JSON body made from a batch.
+	MaxBatchBytes int64 `protobuf:"varint,4,opt,name=max_batch_bytes,json=maxBatchBytes,proto3" json:"max_batch_bytes,omitempty"`
+	// Most bytes of an uploaded file.
+	MaxFileBytes int64 `protobuf:"varint,5,opt,name=max_file_bytes,json=maxFileBytes,proto3" json:"max_file_bytes,omitempty"`
+	// Most bytes of a chunk, in both directions.
+	MaxChunkBytes int64 `protobuf:"varint,6,opt,name=max_chunk_bytes,json=maxChunkBytes,proto3" json:"max_chunk_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +214,34 @@ func (x *Limits) GetMaxBodyBytes() int64 {
 	return 0
 }
 
+func (x *Limits) GetMaxBatchRequests() int64 {
+	if x != nil {
+		return x.MaxBatchRequests
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxBatchBytes() int64 {
+	if x != nil {
+		return x.MaxBatchBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxFileBytes() int64 {
+	if x != nil {
+		return x.MaxFileBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxChunkBytes() int64 {
+	if x != nil {
+		return x.MaxChunkBytes
+	}
+	return 0
+}
+
 var File_claude_grpc_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_gateway_proto_rawDesc = "" +
@@ -218,10 +254,14 @@ const file_claude_grpc_v1_gateway_proto_rawDesc = "" +
 	"\x11anthropic_version\x18\x03 \x01(\tR\x10anthropicVersion\x12#\n" +
 	"\rupstream_host\x18\x04 \x01(\tR\fupstreamHost\x12\x1c\n" +
 	"\tsimulated\x18\x05 \x01(\bR\tsimulated\x12.\n" +
-	"\x06limits\x18\x06 \x01(\v2\x16.claude_grpc.v1.LimitsR\x06limits\"Z\n" +
+	"\x06limits\x18\x06 \x01(\v2\x16.claude_grpc.v1.LimitsR\x06limits\"\xfe\x01\n" +
 	"\x06Limits\x12*\n" +
 	"\x11max_request_bytes\x18\x01 \x01(\x03R\x0fmaxRequestBytes\x12$\n" +
-	"\x0emax_body_bytes\x18\x02 \x01(\x03R\fmaxBodyBytes2s\n" +
+	"\x0emax_body_bytes\x18\x02 \x01(\x03R\fmaxBodyBytes\x12,\n" +
+	"\x12max_batch_requests\x18\x03 \x01(\x03R\x10maxBatchRequests\x12&\n" +
+	"\x0fmax_batch_bytes\x18\x04 \x01(\x03R\rmaxBatchBytes\x12$\n" +
+	"\x0emax_file_bytes\x18\x05 \x01(\x03R\fmaxFileBytes\x12&\n" +
+	"\x0fmax_chunk_bytes\x18\x06 \x01(\x03R\rmaxChunkBytes2s\n" +
 	"\x0eGatewayService\x12a\n" +
 	"\rGetServerInfo\x12$.claude_grpc.v1.GetServerInfoRequest\x1a%.claude_grpc.v1.GetServerInfoResponse\"\x03\x90\x02\x01B}\n" +
 	"\x11dev.claudegrpc.v1B\fGatewayProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3"

@@ -1,0 +1,68 @@
+"""Calls of the resources: made, read to their end, taken up again where a connection broke."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import grpc
+
+from claude_grpc_client.errors import UnavailableError, from_rpc_error
+
+__all__ = ["ask", "read", "read_on"]
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+# How often in a row a stream may break without having brought anything, and the longest wait between two tries.
+_FRUITLESS_TRIES = 5
+_LONGEST_WAIT = 5.0
+
+
+class _StreamCall(Protocol[_T_co]):
+    """What is needed of gRPC's call, whose own type has no public name."""
+
+    def __iter__(self) -> Iterator[_T_co]: ...
+
+    def cancel(self) -> Any: ...
+
+
+def ask(method: Callable[..., _T], request: Any, timeout: float | None) -> _T:
+    """The answer to a request, or to an iterator of requests; errors as ``ClaudeError``."""
+    try:
+        return method(request, timeout=timeout)
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from error
+
+
+def read(call: _StreamCall[_T]) -> Iterator[_T]:
+    """The messages of a streamed answer, errors as ``ClaudeError``; a reader who leaves cancels the call."""
+    try:
+        yield from call
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from error
+    finally:
+        call.cancel()
+
+
+def read_on(open_call: Callable[[], _StreamCall[_T]], *, sleep: Callable[[float], None] = time.sleep) -> Iterator[_T]:
+    """The messages of a streamed answer, which is asked for again whenever the connection breaks.
+
+    Args:
+        open_call: Asks for what has not come yet.
+        sleep: Waits between two tries.
+    """
+    tries = 0
+    while True:
+        try:
+            for message in read(open_call()):
+                tries = 0
+                yield message
+        except UnavailableError:
+            tries += 1
+            if tries > _FRUITLESS_TRIES:
+                raise
+            sleep(min(0.1 * 2**tries, _LONGEST_WAIT))
+        else:
+            return

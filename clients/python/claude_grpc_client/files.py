@@ -1,0 +1,104 @@
+"""Files from a thread: sent and fetched in chunks, with checksums, and taken up again where a download broke."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+
+from claude_grpc.v1 import files_pb2, files_pb2_grpc
+from claude_grpc_client.calls import ask, read_on
+from claude_grpc_client.channel import DEFAULT_TIMEOUT
+
+__all__ = ["Files"]
+
+# The most that the gateway takes, and well below what any gRPC client receives by default.
+_CHUNK_BYTES = 1024 * 1024
+
+
+class Files:
+    """The files behind a gateway. Errors are raised as ``ClaudeError``.
+
+    Args:
+        channel: To the gateway; not closed here.
+        timeout: Deadline of a call in seconds; None is none.
+    """
+
+    def __init__(self, channel: grpc.Channel, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        self._stub = files_pb2_grpc.FilesServiceStub(channel)
+        self._timeout = timeout
+
+    def upload(
+        self, path: Path, *, mime_type: str = "", sent: Callable[[int], object] = lambda _: None
+    ) -> files_pb2.FileMetadata:
+        """Send a file; it is there only if all of it came through whole.
+
+        Args:
+            path: The file.
+            mime_type: Guessed by the file's name if empty.
+            sent: Told the size of each chunk that is handed over.
+        """
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").digest()
+        header = files_pb2.UploadFileHeader(
+            filename=path.name,
+            mime_type=mime_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+            size_bytes=path.stat().st_size,
+            sha256=sha256,
+        )
+        return ask(self._stub.UploadFile, _chunks(path, header, sent), self._timeout).file
+
+    def download(
+        self, file_id: str, path: Path, *, received: Callable[[int, int], object] = lambda _done, _total: None
+    ) -> files_pb2.FileMetadata:
+        """Fetch a file into ``path``, going on from where a broken connection left off.
+
+        Args:
+            file_id: The file.
+            path: Written anew.
+            received: Told how many bytes are there, and of how many.
+        """
+        request = files_pb2.DownloadFileRequest(file_id=file_id)
+        metadata = files_pb2.FileMetadata()
+        with path.open("wb") as file:
+            for part in read_on(lambda: self._stub.DownloadFile(request, timeout=self._timeout)):
+                if part.HasField("file"):
+                    metadata = part.file
+                    continue
+                file.write(part.chunk.data)
+                request.offset += len(part.chunk.data)
+                received(request.offset, metadata.size_bytes)
+        return metadata
+
+    def get(self, file_id: str) -> files_pb2.FileMetadata:
+        """What is known of a file."""
+        return ask(self._stub.GetFile, files_pb2.GetFileRequest(file_id=file_id), self._timeout).file
+
+    def delete(self, file_id: str) -> None:
+        """Delete a file."""
+        ask(self._stub.DeleteFile, files_pb2.DeleteFileRequest(file_id=file_id), self._timeout)
+
+    def list(self) -> Iterator[files_pb2.FileMetadata]:
+        """All files, the newest first."""
+        request = files_pb2.ListFilesRequest()
+        while True:
+            page = ask(self._stub.ListFiles, request, self._timeout)
+            yield from page.files
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+
+def _chunks(
+    path: Path, header: files_pb2.UploadFileHeader, sent: Callable[[int], object]
+) -> Iterator[files_pb2.UploadFileRequest]:
+    yield files_pb2.UploadFileRequest(header=header)
+    offset = 0
+    with path.open("rb") as file:
+        while data := file.read(_CHUNK_BYTES):
+            yield files_pb2.UploadFileRequest(chunk=files_pb2.FileChunk(offset=offset, data=data))
+            offset += len(data)
+            sent(len(data))

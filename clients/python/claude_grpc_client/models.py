@@ -1,0 +1,41 @@
+"""Models from a thread: which there are, and what they can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+
+from claude_grpc.v1 import models_pb2, models_pb2_grpc
+from claude_grpc_client.calls import ask
+from claude_grpc_client.channel import DEFAULT_TIMEOUT
+
+__all__ = ["Models"]
+
+
+class Models:
+    """The models behind a gateway. Errors are raised as ``ClaudeError``.
+
+    Args:
+        channel: To the gateway; not closed here.
+        timeout: Deadline of a call in seconds; None is none.
+    """
+
+    def __init__(self, channel: grpc.Channel, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        self._stub = models_pb2_grpc.ModelsServiceStub(channel)
+        self._timeout = timeout
+
+    def get(self, model_id: str) -> models_pb2.ModelInfo:
+        """What is known of a model."""
+        request = models_pb2.GetModelRequest(model_id=model_id)
+        return ask(self._stub.GetModel, request, self._timeout).model
+
+    def list(self) -> Iterator[models_pb2.ModelInfo]:
+        """All models, the newest first."""
+        request = models_pb2.ListModelsRequest()
+        while True:
+            page = ask(self._stub.ListModels, request, self._timeout)
+            yield from page.models
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token

@@ -1,0 +1,86 @@
+"""A batch on its way in: its items checked and encoded one by one, into a body that is sent when all are there."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import blake2b
+from typing import Final
+
+from claude_grpc.codec import Encoder, Violations, rawjson
+from claude_grpc.errors import RequestTooLargeError
+from claude_grpc.rpc.parts import refuse
+from claude_grpc.upstream import Spool, StreamedBody
+from claude_grpc.v1.batches_pb2 import MessageBatchItem
+
+__all__ = ["BatchBody"]
+
+_ENCODER: Final = Encoder(MessageBatchItem.DESCRIPTOR)
+
+# Larger items are encoded beside the loop, so that one of 30 MB does not hold up everybody's deltas.
+_LARGE: Final = 256 * 1024
+
+
+class BatchBody:
+    """Takes the items of one batch in order; raises `RequestError` with the path of what is wrong.
+
+    Args:
+        spool: Takes the body.
+        extra_json: Members of the body beside its requests, as text of a JSON object, or nothing.
+        max_requests: Most items.
+        max_bytes: Most bytes of the body.
+    """
+
+    def __init__(self, spool: Spool, extra_json: str, *, max_requests: int, max_bytes: int) -> None:
+        self._spool = spool
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._count = 0
+        # Hashes, for ids can be long, and many; by each the place of its item.
+        self._places: dict[bytes, int] = {}
+        self._end = b"]" + _members(extra_json) + b"}"
+
+    async def add(self, item: MessageBatchItem) -> None:
+        """Take one more item."""
+        field = f"items[{self._count}]"
+        if self._count == self._max_requests:
+            raise RequestTooLargeError(self._count + 1, self._max_requests, field=field, unit="requests")
+        violations = Violations()
+        if item.ByteSize() > _LARGE:
+            text = await asyncio.to_thread(_ENCODER.encode, item, violations, path=field)
+        else:
+            text = _ENCODER.encode(item, violations, path=field)
+        violations.raise_if_any()
+        self._check_id(item.custom_id, field)
+        await self._write((b"," if self._count else b'{"requests":[') + text, field)
+        self._count += 1
+
+    async def finish(self) -> StreamedBody:
+        """The whole body."""
+        await self._spool.write(self._end if self._count else b'{"requests":[' + self._end)
+        return await self._spool.body()
+
+    def _check_id(self, custom_id: str, field: str) -> None:
+        place = self._places.setdefault(blake2b(custom_id.encode(), digest_size=16).digest(), self._count)
+        if place != self._count:
+            raise refuse(f"{field}.custom_id", f"Is that of items[{place}], too; each must be unlike all others.")
+
+    async def _write(self, text: bytes, field: str) -> None:
+        size = self._spool.size + len(text) + len(self._end)
+        if size > self._max_bytes:
+            raise RequestTooLargeError(size, self._max_bytes, field=field)
+        await self._spool.write(text)
+
+
+def _members(extra_json: str) -> bytes:
+    text = extra_json.strip()
+    if not text:
+        return b""
+    try:
+        members = rawjson.split_object(text.encode())
+    except (ValueError, RecursionError) as error:
+        raise refuse("header.extra_json", f"Is not valid JSON: {error}.") from error
+    if members is None:
+        raise refuse("header.extra_json", "Must be a JSON object, not another kind of value.")
+    if "requests" in members:
+        raise refuse("header.extra_json", "Holds `requests`, which the items set; leave it out.")
+    return b"," + text[1:-1].encode() if members else b""

@@ -1,0 +1,121 @@
+"""``claude_grpc.v1.BatchesService``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+
+from claude_grpc.codec import Decoder
+from claude_grpc.errors import OutOfRangeError
+from claude_grpc.rpc.batch_body import BatchBody
+from claude_grpc.rpc.batch_results import RESULT, read_result
+from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.fetch import Fetch, Resource
+from claude_grpc.rpc.parts import Parts, refuse
+from claude_grpc.rpc.watches import State, Watches
+from claude_grpc.upstream import Spool
+from claude_grpc.v1 import batches_pb2
+
+__all__ = ["BatchesServicer"]
+
+_BATCHES, _ONE = "/v1/messages/batches", "/v1/messages/batches/{batch_id}"
+
+_BATCH = Decoder(batches_pb2.MessageBatch)
+_CREATE = Resource("POST", _BATCHES, _BATCH)
+_GET = Resource("GET", _ONE, _BATCH)
+_LIST = Resource("GET", _BATCHES, Decoder(batches_pb2.ListMessageBatchesResponse))
+_CANCEL = Resource("POST", f"{_ONE}/cancel", _BATCH)
+_DELETE = Resource("DELETE", _ONE, Decoder(batches_pb2.DeleteMessageBatchResponse))
+# Not the batch's `results_url`: the key goes to the host that was set, and to no other.
+_RESULTS = Resource("GET", f"{_ONE}/results", RESULT)
+
+
+class BatchesServicer:
+    """Many requests at once.
+
+    Args:
+        fetch: The way to upstream.
+        max_requests: A batch of more is refused.
+        max_bytes: A batch whose body is larger is refused.
+        watches: Who watches which batch.
+    """
+
+    def __init__(self, fetch: Fetch, *, max_requests: int, max_bytes: int, watches: Watches | None = None) -> None:
+        self._fetch = fetch
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._watches = watches or Watches()
+
+    async def create_message_batch(
+        self, requests: AsyncIterator[batches_pb2.CreateMessageBatchRequest], call: Call
+    ) -> batches_pb2.CreateMessageBatchResponse:
+        """A new batch, sent when all of it is there and in order."""
+        parts = Parts(requests)
+        header: batches_pb2.CreateMessageBatchHeader = await parts.header()
+        prepared = self._fetch.prepare(_CREATE, header, call, part="header")
+        async with Spool() as spool:
+            body = BatchBody(spool, header.extra_json, max_requests=self._max_requests, max_bytes=self._max_bytes)
+            async for _, item in parts:
+                await body.add(item)
+            batch = await self._fetch.upload(_CREATE, prepared, await body.finish(), "application/json", call)
+        return batches_pb2.CreateMessageBatchResponse(batch=batch)
+
+    async def get_message_batch(
+        self, request: batches_pb2.GetMessageBatchRequest, call: Call
+    ) -> batches_pb2.GetMessageBatchResponse:
+        """A batch as it stands."""
+        return batches_pb2.GetMessageBatchResponse(batch=await self._fetch.send(_GET, request, call))
+
+    async def list_message_batches(
+        self, request: batches_pb2.ListMessageBatchesRequest, call: Call
+    ) -> batches_pb2.ListMessageBatchesResponse:
+        """A page of batches."""
+        return await self._fetch.list(_LIST, request, call)
+
+    async def watch_message_batch(
+        self, request: batches_pb2.WatchMessageBatchRequest, call: Call
+    ) -> AsyncIterator[batches_pb2.WatchMessageBatchResponse]:
+        """A batch as it stands, and whenever it has changed."""
+        # No deadline: the poll is for all who watch, and ends with the last of them.
+        prepared = replace(self._fetch.prepare(_GET, request, call), deadline=None)
+
+        async def poll() -> State:
+            return await self._fetch.deliver(_GET, prepared)
+
+        key = prepared.path, tuple(sorted(prepared.headers.items()))
+        async with aclosing(self._watches.watch(key, poll)) as states:
+            async for batch, context in states:
+                call.answered(context)
+                yield batches_pb2.WatchMessageBatchResponse(batch=batch)
+
+    async def cancel_message_batch(
+        self, request: batches_pb2.CancelMessageBatchRequest, call: Call
+    ) -> batches_pb2.CancelMessageBatchResponse:
+        """A batch that ends early."""
+        return batches_pb2.CancelMessageBatchResponse(batch=await self._fetch.send(_CANCEL, request, call))
+
+    async def delete_message_batch(
+        self, request: batches_pb2.DeleteMessageBatchRequest, call: Call
+    ) -> batches_pb2.DeleteMessageBatchResponse:
+        """A batch is no more."""
+        return await self._fetch.send(_DELETE, request, call)
+
+    async def stream_message_batch_results(
+        self, request: batches_pb2.StreamMessageBatchResultsRequest, call: Call
+    ) -> AsyncIterator[batches_pb2.StreamMessageBatchResultsResponse]:
+        """The results, each as soon as its line is there."""
+        start, index = request.start_index, 0
+        if start < 0:
+            raise refuse("start_index", "Must not be negative.")
+        async with self._fetch.lines(_RESULTS, request, call) as stream:
+            async for lines in stream:
+                for line in lines:
+                    if index >= start:
+                        result = read_result(index, line)
+                        if not stream.context.partial:
+                            stream.context = replace(stream.context, partial=True)
+                        yield result
+                    index += 1
+        if index < start:
+            raise OutOfRangeError("start_index", index)

@@ -1,0 +1,148 @@
+"""The way of the calls that are no conversation: a path is filled, and what comes back is decoded, or read as it comes.
+
+Beside ``forward``, the only module that knows both the codec and upstream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from google.protobuf.message import Message
+
+from claude_grpc.codec import Decoder, Violations
+from claude_grpc.codec.newer import refuse_newer_fields
+from claude_grpc.codec.violations import Path
+from claude_grpc.errors import UpstreamContext, UpstreamError
+from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.headers import read_headers
+from claude_grpc.rpc.pages import list_query, next_page_token
+from claude_grpc.upstream import ByteStream, LineStream, StreamedBody, UpstreamClient, UpstreamRequest
+
+__all__ = ["Fetch", "Resource"]
+
+M = TypeVar("M", bound=Message)
+
+_MOST_CHARACTERS = 256
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[M]):
+    """A thing of the API, and what is done with it.
+
+    Attributes:
+        method: Of HTTP.
+        path: Of the URL; ``{name}`` stands for the request's field of that name.
+        decoder: Makes messages of the answer: of the whole body, or of each line.
+        filters: Of a list: name of a field to its key in the query.
+    """
+
+    method: str
+    path: str
+    decoder: Decoder[M]
+    filters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Fetch:
+    """Sends requests that name a thing, and brings back what the API says of it.
+
+    All raise `RequestError` for a request that cannot be sent as it is, and `UpstreamError` for one that was not
+    answered, or with an error.
+
+    Args:
+        client: The way to the Claude API.
+    """
+
+    def __init__(self, client: UpstreamClient) -> None:
+        self._client = client
+
+    def prepare(self, resource: Resource[M], request: Any, call: Call, *, part: str = "") -> UpstreamRequest:
+        """What would be sent, without a body.
+
+        Args:
+            resource: What to ask for.
+            request: The request, or its part that has the fields of the path and the headers.
+            call: The caller's.
+            part: Name of that part in the request.
+        """
+        violations = Violations()
+        at: Path = (None, part) if part else None
+        refuse_newer_fields(request, at, violations)
+        headers = read_headers(request, violations, at)
+        path = _PLACE.sub(lambda place: _segment(request, place[1], at, violations), resource.path)
+        if hasattr(request, "page_token"):
+            path += list_query(request, resource.filters, violations)
+        violations.raise_if_any()
+        return UpstreamRequest(method=resource.method, path=path, headers=headers, deadline=call.deadline)
+
+    async def deliver(self, resource: Resource[M], prepared: UpstreamRequest) -> tuple[M, UpstreamContext]:
+        """The answer to what was prepared, decoded."""
+        response = await self._client.send(prepared)
+        try:
+            return resource.decoder.decode(response.body), response.context
+        except UpstreamError as error:
+            error.context = response.context
+            raise
+
+    async def send(self, resource: Resource[M], request: Any, call: Call) -> M:
+        """The answer to a request, decoded."""
+        answer, context = await self.deliver(resource, self.prepare(resource, request, call))
+        call.answered(context)
+        return answer
+
+    async def upload(
+        self, resource: Resource[M], prepared: UpstreamRequest, body: StreamedBody, content_type: str, call: Call
+    ) -> M:
+        """The answer to what was prepared, sent with a body."""
+        headers = {**prepared.headers, "content-type": content_type}
+        answer, context = await self.deliver(resource, replace(prepared, body=body, headers=headers))
+        call.answered(context)
+        return answer
+
+    async def list(self, resource: Resource[M], request: Any, call: Call) -> M:
+        """One page of a list."""
+        page: Any = await self.send(resource, request, call)
+        page.next_page_token = next_page_token(request, page)
+        return page  # type: ignore[no-any-return] # it is the M that was decoded
+
+    @asynccontextmanager
+    async def lines(self, resource: Resource[M], request: Any, call: Call) -> AsyncIterator[LineStream]:
+        """The answer line by line, not decoded; leaving closes the connection to upstream."""
+        async with self._client.lines(self.prepare(resource, request, call)) as stream, _telling(stream, call):
+            yield stream
+
+    @asynccontextmanager
+    async def download(
+        self, resource: Resource[M], request: Any, call: Call, *, offset: int = 0
+    ) -> AsyncIterator[ByteStream]:
+        """The answer as bytes, asked for from ``offset`` on; leaving closes the connection to upstream."""
+        prepared = self.prepare(resource, request, call)
+        if offset:
+            prepared = replace(prepared, headers={**prepared.headers, "range": f"bytes={offset}-"})
+        async with self._client.download(prepared) as stream, _telling(stream, call):
+            yield stream
+
+
+@asynccontextmanager
+async def _telling(stream: ByteStream, call: Call) -> AsyncIterator[None]:
+    call.answered(stream.context)
+    try:
+        yield
+    except UpstreamError as error:
+        error.context = stream.context
+        raise
+
+
+def _segment(request: Any, name: str, at: Path, violations: Violations) -> str:
+    value: str = getattr(request, name)
+    if not value:
+        violations.add((at, name), "Required.")
+    elif value in {".", ".."} or len(value) > _MOST_CHARACTERS:
+        violations.add((at, name), f"Must be an id, of at most {_MOST_CHARACTERS} characters.")
+    return quote(value, safe="")
