@@ -101,7 +101,7 @@ golden: $(VENV)/.dev ## Write the golden files anew
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## The properties with many more examples
-	CLAUDE_GRPC_TEST_EXAMPLES=1000 $(BIN)/pytest --numprocesses 2 --timeout 1200 tests/codec tests/upstream/test_sse.py
+	CLAUDE_GRPC_TEST_EXAMPLES=200 $(BIN)/pytest --numprocesses 2 --timeout 1200 tests/codec tests/upstream/test_sse.py
 
 .PHONY: requirements
 requirements: $(VENV)/.dev ## Raise the pinned requirements
