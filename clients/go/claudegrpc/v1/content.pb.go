@@ -45,6 +45,24 @@ type ContentBlock struct {
 	//	*ContentBlock_Document
 	//	*ContentBlock_RedactedThinking
 	//	*ContentBlock_ServerToolUse
+	//	*ContentBlock_SearchResult
+	//	*ContentBlock_WebSearchToolResult
+	//	*ContentBlock_WebFetchToolResult
+	//	*ContentBlock_CodeExecutionToolResult
+	//	*ContentBlock_BashCodeExecutionToolResult
+	//	*ContentBlock_TextEditorCodeExecutionToolResult
+	//	*ContentBlock_ToolSearchToolResult
+	//	*ContentBlock_ContainerUpload
+	//	*ContentBlock_ToolReference
+	//	*ContentBlock_BrowserState
+	//	*ContentBlock_McpToolUse
+	//	*ContentBlock_McpToolResult
+	//	*ContentBlock_Compaction
+	//	*ContentBlock_Fallback
+	//	*ContentBlock_AdvisorToolResult
+	//	*ContentBlock_ToolAddition
+	//	*ContentBlock_ToolRemoval
+	//	*ContentBlock_McpToolListing
 	//	*ContentBlock_OpaqueJson
 	Block         isContentBlock_Block `protobuf_oneof:"block"`
 	unknownFields protoimpl.UnknownFields
@@ -167,6 +185,168 @@ func (x *ContentBlock) GetServerToolUse() *ServerToolUseBlock {
 	return nil
 }
 
+func (x *ContentBlock) GetSearchResult() *SearchResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_SearchResult); ok {
+			return x.SearchResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetWebSearchToolResult() *WebSearchToolResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_WebSearchToolResult); ok {
+			return x.WebSearchToolResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetWebFetchToolResult() *WebFetchToolResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_WebFetchToolResult); ok {
+			return x.WebFetchToolResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetCodeExecutionToolResult() *CodeExecutionToolResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_CodeExecutionToolResult); ok {
+			return x.CodeExecutionToolResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetBashCodeExecutionToolResult() *BashCodeExecutionToolResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_BashCodeExecutionToolResult); ok {
+			return x.BashCodeExecutionToolResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetTextEditorCodeExecutionToolResult() *TextEditorCodeExecutionToolResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_TextEditorCodeExecutionToolResult); ok {
+			return x.TextEditorCodeExecutionToolResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetToolSearchToolResult() *ToolSearchToolResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_ToolSearchToolResult); ok {
+			return x.ToolSearchToolResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetContainerUpload() *ContainerUploadBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_ContainerUpload); ok {
+			return x.ContainerUpload
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetToolReference() *ToolReferenceBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_ToolReference); ok {
+			return x.ToolReference
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetBrowserState() *BrowserStateBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_BrowserState); ok {
+			return x.BrowserState
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetMcpToolUse() *McpToolUseBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_McpToolUse); ok {
+			return x.McpToolUse
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetMcpToolResult() *McpToolResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_McpToolResult); ok {
+			return x.McpToolResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetCompaction() *CompactionBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_Compaction); ok {
+			return x.Compaction
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetFallback() *FallbackBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_Fallback); ok {
+			return x.Fallback
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetAdvisorToolResult() *AdvisorToolResultBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_AdvisorToolResult); ok {
+			return x.AdvisorToolResult
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetToolAddition() *ToolChangeBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_ToolAddition); ok {
+			return x.ToolAddition
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetToolRemoval() *ToolChangeBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_ToolRemoval); ok {
+			return x.ToolRemoval
+		}
+	}
+	return nil
+}
+
+func (x *ContentBlock) GetMcpToolListing() *McpToolListingBlock {
+	if x != nil {
+		if x, ok := x.Block.(*ContentBlock_McpToolListing); ok {
+			return x.McpToolListing
+		}
+	}
+	return nil
+}
+
 func (x *ContentBlock) GetOpaqueJson() string {
 	if x != nil {
 		if x, ok := x.Block.(*ContentBlock_OpaqueJson); ok {
@@ -220,6 +400,96 @@ type ContentBlock_ServerToolUse struct {
 	ServerToolUse *ServerToolUseBlock `protobuf:"bytes,9,opt,name=server_tool_use,json=serverToolUse,proto3,oneof"`
 }
 
+type ContentBlock_SearchResult struct {
+	// A result of a search that the caller made, for Claude to cite from.
+	SearchResult *SearchResultBlock `protobuf:"bytes,10,opt,name=search_result,json=searchResult,proto3,oneof"`
+}
+
+type ContentBlock_WebSearchToolResult struct {
+	// What `web_search` gave.
+	WebSearchToolResult *WebSearchToolResultBlock `protobuf:"bytes,11,opt,name=web_search_tool_result,json=webSearchToolResult,proto3,oneof"`
+}
+
+type ContentBlock_WebFetchToolResult struct {
+	// What `web_fetch` gave.
+	WebFetchToolResult *WebFetchToolResultBlock `protobuf:"bytes,12,opt,name=web_fetch_tool_result,json=webFetchToolResult,proto3,oneof"`
+}
+
+type ContentBlock_CodeExecutionToolResult struct {
+	// What a run of code gave.
+	CodeExecutionToolResult *CodeExecutionToolResultBlock `protobuf:"bytes,13,opt,name=code_execution_tool_result,json=codeExecutionToolResult,proto3,oneof"`
+}
+
+type ContentBlock_BashCodeExecutionToolResult struct {
+	// What a shell command in Claude's container gave.
+	BashCodeExecutionToolResult *BashCodeExecutionToolResultBlock `protobuf:"bytes,14,opt,name=bash_code_execution_tool_result,json=bashCodeExecutionToolResult,proto3,oneof"`
+}
+
+type ContentBlock_TextEditorCodeExecutionToolResult struct {
+	// What the text editor in Claude's container gave.
+	TextEditorCodeExecutionToolResult *TextEditorCodeExecutionToolResultBlock `protobuf:"bytes,15,opt,name=text_editor_code_execution_tool_result,json=textEditorCodeExecutionToolResult,proto3,oneof"`
+}
+
+type ContentBlock_ToolSearchToolResult struct {
+	// What a search among the tools gave.
+	ToolSearchToolResult *ToolSearchToolResultBlock `protobuf:"bytes,16,opt,name=tool_search_tool_result,json=toolSearchToolResult,proto3,oneof"`
+}
+
+type ContentBlock_ContainerUpload struct {
+	// A file for, or from, Claude's container.
+	ContainerUpload *ContainerUploadBlock `protobuf:"bytes,17,opt,name=container_upload,json=containerUpload,proto3,oneof"`
+}
+
+type ContentBlock_ToolReference struct {
+	// A tool that the caller's own search found. Stands in the content of a tool result.
+	ToolReference *ToolReferenceBlock `protobuf:"bytes,18,opt,name=tool_reference,json=toolReference,proto3,oneof"`
+}
+
+type ContentBlock_BrowserState struct {
+	// The caller's browser. Stands in the content of a tool result.
+	BrowserState *BrowserStateBlock `protobuf:"bytes,19,opt,name=browser_state,json=browserState,proto3,oneof"`
+}
+
+type ContentBlock_McpToolUse struct {
+	// A call of a tool of an MCP server. Beta.
+	McpToolUse *McpToolUseBlock `protobuf:"bytes,20,opt,name=mcp_tool_use,json=mcpToolUse,proto3,oneof"`
+}
+
+type ContentBlock_McpToolResult struct {
+	// What a tool of an MCP server gave. Beta.
+	McpToolResult *McpToolResultBlock `protobuf:"bytes,21,opt,name=mcp_tool_result,json=mcpToolResult,proto3,oneof"`
+}
+
+type ContentBlock_Compaction struct {
+	// What stands for the part of a conversation that was summed up. Beta.
+	Compaction *CompactionBlock `protobuf:"bytes,22,opt,name=compaction,proto3,oneof"`
+}
+
+type ContentBlock_Fallback struct {
+	// The place where another model took over. Beta.
+	Fallback *FallbackBlock `protobuf:"bytes,23,opt,name=fallback,proto3,oneof"`
+}
+
+type ContentBlock_AdvisorToolResult struct {
+	// What the advisor said. Beta.
+	AdvisorToolResult *AdvisorToolResultBlock `protobuf:"bytes,24,opt,name=advisor_tool_result,json=advisorToolResult,proto3,oneof"`
+}
+
+type ContentBlock_ToolAddition struct {
+	// A tool that Claude may call from here on. Beta.
+	ToolAddition *ToolChangeBlock `protobuf:"bytes,25,opt,name=tool_addition,json=toolAddition,proto3,oneof"`
+}
+
+type ContentBlock_ToolRemoval struct {
+	// A tool that Claude may not call any more. Beta.
+	ToolRemoval *ToolChangeBlock `protobuf:"bytes,26,opt,name=tool_removal,json=toolRemoval,proto3,oneof"`
+}
+
+type ContentBlock_McpToolListing struct {
+	// The tools an MCP server has listed. Beta.
+	McpToolListing *McpToolListingBlock `protobuf:"bytes,27,opt,name=mcp_tool_listing,json=mcpToolListing,proto3,oneof"`
+}
+
 type ContentBlock_OpaqueJson struct {
 	// Any other block, as the JSON object the API knows. Passed on byte by byte in both directions.
 	OpaqueJson string `protobuf:"bytes,99,opt,name=opaque_json,json=opaqueJson,proto3,oneof"`
@@ -241,62 +511,43 @@ func (*ContentBlock_RedactedThinking) isContentBlock_Block() {}
 
 func (*ContentBlock_ServerToolUse) isContentBlock_Block() {}
 
+func (*ContentBlock_SearchResult) isContentBlock_Block() {}
+
+func (*ContentBlock_WebSearchToolResult) isContentBlock_Block() {}
+
+func (*ContentBlock_WebFetchToolResult) isContentBlock_Block() {}
+
+func (*ContentBlock_CodeExecutionToolResult) isContentBlock_Block() {}
+
+func (*ContentBlock_BashCodeExecutionToolResult) isContentBlock_Block() {}
+
+func (*ContentBlock_TextEditorCodeExecutionToolResult) isContentBlock_Block() {}
+
+func (*ContentBlock_ToolSearchToolResult) isContentBlock_Block() {}
+
+func (*ContentBlock_ContainerUpload) isContentBlock_Block() {}
+
+func (*ContentBlock_ToolReference) isContentBlock_Block() {}
+
+func (*ContentBlock_BrowserState) isContentBlock_Block() {}
+
+func (*ContentBlock_McpToolUse) isContentBlock_Block() {}
+
+func (*ContentBlock_McpToolResult) isContentBlock_Block() {}
+
+func (*ContentBlock_Compaction) isContentBlock_Block() {}
+
+func (*ContentBlock_Fallback) isContentBlock_Block() {}
+
+func (*ContentBlock_AdvisorToolResult) isContentBlock_Block() {}
+
+func (*ContentBlock_ToolAddition) isContentBlock_Block() {}
+
+func (*ContentBlock_ToolRemoval) isContentBlock_Block() {}
+
+func (*ContentBlock_McpToolListing) isContentBlock_Block() {}
+
 func (*ContentBlock_OpaqueJson) isContentBlock_Block() {}
-
-// Marks the end of a prefix of the prompt that the API is to cache. At most 4 marks a request.
-type CacheControl struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long the prefix is kept: `5m` (default) or `1h`.
-	Ttl *string `protobuf:"bytes,1,opt,name=ttl,proto3,oneof" json:"ttl,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CacheControl) Reset() {
-	*x = CacheControl{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CacheControl) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CacheControl) ProtoMessage() {}
-
-func (x *CacheControl) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CacheControl.ProtoReflect.Descriptor instead.
-func (*CacheControl) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *CacheControl) GetTtl() string {
-	if x != nil && x.Ttl != nil {
-		return *x.Ttl
-	}
-	return ""
-}
-
-func (x *CacheControl) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
 
 // Text.
 type TextBlock struct {
@@ -315,7 +566,7 @@ type TextBlock struct {
 
 func (x *TextBlock) Reset() {
 	*x = TextBlock{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[2]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +578,7 @@ func (x *TextBlock) String() string {
 func (*TextBlock) ProtoMessage() {}
 
 func (x *TextBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[2]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +591,7 @@ func (x *TextBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TextBlock.ProtoReflect.Descriptor instead.
 func (*TextBlock) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{2}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *TextBlock) GetText() string {
@@ -386,7 +637,7 @@ type ThinkingBlock struct {
 
 func (x *ThinkingBlock) Reset() {
 	*x = ThinkingBlock{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[3]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +649,7 @@ func (x *ThinkingBlock) String() string {
 func (*ThinkingBlock) ProtoMessage() {}
 
 func (x *ThinkingBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[3]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +662,7 @@ func (x *ThinkingBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThinkingBlock.ProtoReflect.Descriptor instead.
 func (*ThinkingBlock) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{3}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ThinkingBlock) GetThinking() string {
@@ -448,7 +699,7 @@ type RedactedThinkingBlock struct {
 
 func (x *RedactedThinkingBlock) Reset() {
 	*x = RedactedThinkingBlock{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[4]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +711,7 @@ func (x *RedactedThinkingBlock) String() string {
 func (*RedactedThinkingBlock) ProtoMessage() {}
 
 func (x *RedactedThinkingBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[4]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +724,7 @@ func (x *RedactedThinkingBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedactedThinkingBlock.ProtoReflect.Descriptor instead.
 func (*RedactedThinkingBlock) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{4}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RedactedThinkingBlock) GetData() string {
@@ -502,6 +753,10 @@ type ToolUseBlock struct {
 	InputJson string `protobuf:"bytes,3,opt,name=input_json,json=inputJson,proto3" json:"input_json,omitempty"`
 	// Cache mark.
 	CacheControl *CacheControl `protobuf:"bytes,4,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
+	// Who made the call: Claude itself, or code that it runs.
+	Caller *Caller `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
+	// For a member of a toolset: the family of the toolset.
+	ToolsetName *string `protobuf:"bytes,6,opt,name=toolset_name,json=toolsetName,proto3,oneof" json:"toolset_name,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -510,7 +765,7 @@ type ToolUseBlock struct {
 
 func (x *ToolUseBlock) Reset() {
 	*x = ToolUseBlock{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[5]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +777,7 @@ func (x *ToolUseBlock) String() string {
 func (*ToolUseBlock) ProtoMessage() {}
 
 func (x *ToolUseBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[5]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +790,7 @@ func (x *ToolUseBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolUseBlock.ProtoReflect.Descriptor instead.
 func (*ToolUseBlock) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{5}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ToolUseBlock) GetId() string {
@@ -566,89 +821,21 @@ func (x *ToolUseBlock) GetCacheControl() *CacheControl {
 	return nil
 }
 
-func (x *ToolUseBlock) GetExtraJson() string {
+func (x *ToolUseBlock) GetCaller() *Caller {
 	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Claude's call of a tool that the API runs itself, such as `web_search`. Its result follows as a block of its own.
-type ServerToolUseBlock struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Id of the call, `srvtoolu_…`.
-	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Name of the tool.
-	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The tool's input as a JSON object, in Claude's own spelling.
-	InputJson string `protobuf:"bytes,3,opt,name=input_json,json=inputJson,proto3" json:"input_json,omitempty"`
-	// Cache mark.
-	CacheControl *CacheControl `protobuf:"bytes,4,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ServerToolUseBlock) Reset() {
-	*x = ServerToolUseBlock{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ServerToolUseBlock) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ServerToolUseBlock) ProtoMessage() {}
-
-func (x *ServerToolUseBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ServerToolUseBlock.ProtoReflect.Descriptor instead.
-func (*ServerToolUseBlock) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *ServerToolUseBlock) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *ServerToolUseBlock) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *ServerToolUseBlock) GetInputJson() string {
-	if x != nil {
-		return x.InputJson
-	}
-	return ""
-}
-
-func (x *ServerToolUseBlock) GetCacheControl() *CacheControl {
-	if x != nil {
-		return x.CacheControl
+		return x.Caller
 	}
 	return nil
 }
 
-func (x *ServerToolUseBlock) GetExtraJson() string {
+func (x *ToolUseBlock) GetToolsetName() string {
+	if x != nil && x.ToolsetName != nil {
+		return *x.ToolsetName
+	}
+	return ""
+}
+
+func (x *ToolUseBlock) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
 	}
@@ -668,6 +855,8 @@ type ToolResultBlock struct {
 	IsError *bool `protobuf:"varint,4,opt,name=is_error,json=isError,proto3,oneof" json:"is_error,omitempty"`
 	// Cache mark.
 	CacheControl *CacheControl `protobuf:"bytes,5,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
+	// For a member of a toolset: the toolset, as the call has it.
+	ToolsetName *string `protobuf:"bytes,6,opt,name=toolset_name,json=toolsetName,proto3,oneof" json:"toolset_name,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -676,7 +865,7 @@ type ToolResultBlock struct {
 
 func (x *ToolResultBlock) Reset() {
 	*x = ToolResultBlock{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[7]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +877,7 @@ func (x *ToolResultBlock) String() string {
 func (*ToolResultBlock) ProtoMessage() {}
 
 func (x *ToolResultBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[7]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +890,7 @@ func (x *ToolResultBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolResultBlock.ProtoReflect.Descriptor instead.
 func (*ToolResultBlock) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{7}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ToolResultBlock) GetToolUseId() string {
@@ -739,206 +928,19 @@ func (x *ToolResultBlock) GetCacheControl() *CacheControl {
 	return nil
 }
 
+func (x *ToolResultBlock) GetToolsetName() string {
+	if x != nil && x.ToolsetName != nil {
+		return *x.ToolsetName
+	}
+	return ""
+}
+
 func (x *ToolResultBlock) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
 	}
 	return ""
 }
-
-// A picture.
-type ImageBlock struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. Where the picture is.
-	Source *ImageSource `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// Cache mark.
-	CacheControl *CacheControl `protobuf:"bytes,2,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ImageBlock) Reset() {
-	*x = ImageBlock{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ImageBlock) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ImageBlock) ProtoMessage() {}
-
-func (x *ImageBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ImageBlock.ProtoReflect.Descriptor instead.
-func (*ImageBlock) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *ImageBlock) GetSource() *ImageSource {
-	if x != nil {
-		return x.Source
-	}
-	return nil
-}
-
-func (x *ImageBlock) GetCacheControl() *CacheControl {
-	if x != nil {
-		return x.CacheControl
-	}
-	return nil
-}
-
-func (x *ImageBlock) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Where a picture is. In a request exactly one arm of `source` must be set.
-type ImageSource struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The API's `type`; see `ContentBlock.type`.
-	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	// The source itself.
-	//
-	// Types that are valid to be assigned to Source:
-	//
-	//	*ImageSource_Base64
-	//	*ImageSource_Url
-	//	*ImageSource_File
-	//	*ImageSource_OpaqueJson
-	Source        isImageSource_Source `protobuf_oneof:"source"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ImageSource) Reset() {
-	*x = ImageSource{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ImageSource) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ImageSource) ProtoMessage() {}
-
-func (x *ImageSource) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ImageSource.ProtoReflect.Descriptor instead.
-func (*ImageSource) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *ImageSource) GetType() string {
-	if x != nil {
-		return x.Type
-	}
-	return ""
-}
-
-func (x *ImageSource) GetSource() isImageSource_Source {
-	if x != nil {
-		return x.Source
-	}
-	return nil
-}
-
-func (x *ImageSource) GetBase64() *Base64Source {
-	if x != nil {
-		if x, ok := x.Source.(*ImageSource_Base64); ok {
-			return x.Base64
-		}
-	}
-	return nil
-}
-
-func (x *ImageSource) GetUrl() *UrlSource {
-	if x != nil {
-		if x, ok := x.Source.(*ImageSource_Url); ok {
-			return x.Url
-		}
-	}
-	return nil
-}
-
-func (x *ImageSource) GetFile() *FileSource {
-	if x != nil {
-		if x, ok := x.Source.(*ImageSource_File); ok {
-			return x.File
-		}
-	}
-	return nil
-}
-
-func (x *ImageSource) GetOpaqueJson() string {
-	if x != nil {
-		if x, ok := x.Source.(*ImageSource_OpaqueJson); ok {
-			return x.OpaqueJson
-		}
-	}
-	return ""
-}
-
-type isImageSource_Source interface {
-	isImageSource_Source()
-}
-
-type ImageSource_Base64 struct {
-	// The picture's bytes. `media_type`: `image/jpeg`, `image/png`, `image/gif` or `image/webp`.
-	Base64 *Base64Source `protobuf:"bytes,2,opt,name=base64,proto3,oneof"`
-}
-
-type ImageSource_Url struct {
-	// A picture on the web.
-	Url *UrlSource `protobuf:"bytes,3,opt,name=url,proto3,oneof"`
-}
-
-type ImageSource_File struct {
-	// A file given to the Files API.
-	File *FileSource `protobuf:"bytes,4,opt,name=file,proto3,oneof"`
-}
-
-type ImageSource_OpaqueJson struct {
-	// Any other source, as the JSON object the API knows.
-	OpaqueJson string `protobuf:"bytes,99,opt,name=opaque_json,json=opaqueJson,proto3,oneof"`
-}
-
-func (*ImageSource_Base64) isImageSource_Source() {}
-
-func (*ImageSource_Url) isImageSource_Source() {}
-
-func (*ImageSource_File) isImageSource_Source() {}
-
-func (*ImageSource_OpaqueJson) isImageSource_Source() {}
 
 // A document: PDF, plain text or blocks of content.
 type DocumentBlock struct {
@@ -961,7 +963,7 @@ type DocumentBlock struct {
 
 func (x *DocumentBlock) Reset() {
 	*x = DocumentBlock{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[10]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +975,7 @@ func (x *DocumentBlock) String() string {
 func (*DocumentBlock) ProtoMessage() {}
 
 func (x *DocumentBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[10]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +988,7 @@ func (x *DocumentBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentBlock.ProtoReflect.Descriptor instead.
 func (*DocumentBlock) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{10}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DocumentBlock) GetSource() *DocumentSource {
@@ -1053,7 +1055,7 @@ type DocumentSource struct {
 
 func (x *DocumentSource) Reset() {
 	*x = DocumentSource{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[11]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1067,7 @@ func (x *DocumentSource) String() string {
 func (*DocumentSource) ProtoMessage() {}
 
 func (x *DocumentSource) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[11]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1080,7 @@ func (x *DocumentSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentSource.ProtoReflect.Descriptor instead.
 func (*DocumentSource) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{11}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DocumentSource) GetType() string {
@@ -1195,244 +1197,6 @@ func (*DocumentSource_File) isDocumentSource_Source() {}
 
 func (*DocumentSource_OpaqueJson) isDocumentSource_Source() {}
 
-// Bytes in the request itself. The gateway writes them as base64.
-type Base64Source struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. MIME type of the bytes.
-	MediaType string `protobuf:"bytes,1,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
-	// Required. The bytes themselves, not their base64.
-	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Base64Source) Reset() {
-	*x = Base64Source{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Base64Source) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Base64Source) ProtoMessage() {}
-
-func (x *Base64Source) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Base64Source.ProtoReflect.Descriptor instead.
-func (*Base64Source) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *Base64Source) GetMediaType() string {
-	if x != nil {
-		return x.MediaType
-	}
-	return ""
-}
-
-func (x *Base64Source) GetData() []byte {
-	if x != nil {
-		return x.Data
-	}
-	return nil
-}
-
-func (x *Base64Source) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Something on the web.
-type UrlSource struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The address, `https://…`.
-	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *UrlSource) Reset() {
-	*x = UrlSource{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[13]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *UrlSource) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*UrlSource) ProtoMessage() {}
-
-func (x *UrlSource) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[13]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use UrlSource.ProtoReflect.Descriptor instead.
-func (*UrlSource) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{13}
-}
-
-func (x *UrlSource) GetUrl() string {
-	if x != nil {
-		return x.Url
-	}
-	return ""
-}
-
-func (x *UrlSource) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// A file given to the Files API.
-type FileSource struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. Id of the file, `file_…`.
-	FileId string `protobuf:"bytes,1,opt,name=file_id,json=fileId,proto3" json:"file_id,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FileSource) Reset() {
-	*x = FileSource{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FileSource) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FileSource) ProtoMessage() {}
-
-func (x *FileSource) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FileSource.ProtoReflect.Descriptor instead.
-func (*FileSource) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *FileSource) GetFileId() string {
-	if x != nil {
-		return x.FileId
-	}
-	return ""
-}
-
-func (x *FileSource) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Plain text as a document.
-type PlainTextSource struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. MIME type of the text: `text/plain`.
-	MediaType string `protobuf:"bytes,1,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
-	// Required. The text.
-	Data string `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PlainTextSource) Reset() {
-	*x = PlainTextSource{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[15]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PlainTextSource) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PlainTextSource) ProtoMessage() {}
-
-func (x *PlainTextSource) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[15]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PlainTextSource.ProtoReflect.Descriptor instead.
-func (*PlainTextSource) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *PlainTextSource) GetMediaType() string {
-	if x != nil {
-		return x.MediaType
-	}
-	return ""
-}
-
-func (x *PlainTextSource) GetData() string {
-	if x != nil {
-		return x.Data
-	}
-	return ""
-}
-
-func (x *PlainTextSource) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
 // Blocks of content as a document.
 type ContentSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1448,7 +1212,7 @@ type ContentSource struct {
 
 func (x *ContentSource) Reset() {
 	*x = ContentSource{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[16]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1224,7 @@ func (x *ContentSource) String() string {
 func (*ContentSource) ProtoMessage() {}
 
 func (x *ContentSource) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[16]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1237,7 @@ func (x *ContentSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentSource.ProtoReflect.Descriptor instead.
 func (*ContentSource) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{16}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ContentSource) GetContent() []*ContentBlock {
@@ -1497,32 +1261,40 @@ func (x *ContentSource) GetExtraJson() string {
 	return ""
 }
 
-// Whether Claude may cite from a document.
-type CitationsConfig struct {
+// A result of a search that the caller made, for Claude to cite from.
+type SearchResultBlock struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Default false.
-	Enabled *bool `protobuf:"varint,1,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
+	// Required. Where the result is from: an address, or any other name that citations are to have.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// Required. Title of the result.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// Required. The result: text blocks.
+	Content []*ContentBlock `protobuf:"bytes,3,rep,name=content,proto3" json:"content,omitempty"`
+	// Whether Claude may cite from the result. All results of a request must have the same.
+	Citations *CitationsConfig `protobuf:"bytes,4,opt,name=citations,proto3" json:"citations,omitempty"`
+	// Cache mark.
+	CacheControl *CacheControl `protobuf:"bytes,5,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *CitationsConfig) Reset() {
-	*x = CitationsConfig{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[17]
+func (x *SearchResultBlock) Reset() {
+	*x = SearchResultBlock{}
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *CitationsConfig) String() string {
+func (x *SearchResultBlock) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*CitationsConfig) ProtoMessage() {}
+func (*SearchResultBlock) ProtoMessage() {}
 
-func (x *CitationsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[17]
+func (x *SearchResultBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,19 +1305,470 @@ func (x *CitationsConfig) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use CitationsConfig.ProtoReflect.Descriptor instead.
-func (*CitationsConfig) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{17}
+// Deprecated: Use SearchResultBlock.ProtoReflect.Descriptor instead.
+func (*SearchResultBlock) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *CitationsConfig) GetEnabled() bool {
-	if x != nil && x.Enabled != nil {
-		return *x.Enabled
+func (x *SearchResultBlock) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *SearchResultBlock) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *SearchResultBlock) GetContent() []*ContentBlock {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *SearchResultBlock) GetCitations() *CitationsConfig {
+	if x != nil {
+		return x.Citations
+	}
+	return nil
+}
+
+func (x *SearchResultBlock) GetCacheControl() *CacheControl {
+	if x != nil {
+		return x.CacheControl
+	}
+	return nil
+}
+
+func (x *SearchResultBlock) GetExtraJson() string {
+	if x != nil {
+		return x.ExtraJson
+	}
+	return ""
+}
+
+// A tool that the caller's own search found; it must be among the request's, with `defer_loading`.
+type ToolReferenceBlock struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Name of the tool.
+	ToolName string `protobuf:"bytes,1,opt,name=tool_name,json=toolName,proto3" json:"tool_name,omitempty"`
+	// Cache mark.
+	CacheControl *CacheControl `protobuf:"bytes,2,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
+	// What else the object holds, as a JSON object.
+	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolReferenceBlock) Reset() {
+	*x = ToolReferenceBlock{}
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolReferenceBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolReferenceBlock) ProtoMessage() {}
+
+func (x *ToolReferenceBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolReferenceBlock.ProtoReflect.Descriptor instead.
+func (*ToolReferenceBlock) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ToolReferenceBlock) GetToolName() string {
+	if x != nil {
+		return x.ToolName
+	}
+	return ""
+}
+
+func (x *ToolReferenceBlock) GetCacheControl() *CacheControl {
+	if x != nil {
+		return x.CacheControl
+	}
+	return nil
+}
+
+func (x *ToolReferenceBlock) GetExtraJson() string {
+	if x != nil {
+		return x.ExtraJson
+	}
+	return ""
+}
+
+// What a web fetch gave.
+type WebFetchToolResultBlock struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the call that is answered, `srvtoolu_…`.
+	ToolUseId string `protobuf:"bytes,1,opt,name=tool_use_id,json=toolUseId,proto3" json:"tool_use_id,omitempty"`
+	// What came of the fetch.
+	Content *WebFetchOutcome `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	// Who made the call: Claude itself, or code that it runs.
+	Caller *Caller `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Cache mark.
+	CacheControl *CacheControl `protobuf:"bytes,4,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
+	// What else the object holds, as a JSON object.
+	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebFetchToolResultBlock) Reset() {
+	*x = WebFetchToolResultBlock{}
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebFetchToolResultBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebFetchToolResultBlock) ProtoMessage() {}
+
+func (x *WebFetchToolResultBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebFetchToolResultBlock.ProtoReflect.Descriptor instead.
+func (*WebFetchToolResultBlock) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *WebFetchToolResultBlock) GetToolUseId() string {
+	if x != nil {
+		return x.ToolUseId
+	}
+	return ""
+}
+
+func (x *WebFetchToolResultBlock) GetContent() *WebFetchOutcome {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *WebFetchToolResultBlock) GetCaller() *Caller {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+func (x *WebFetchToolResultBlock) GetCacheControl() *CacheControl {
+	if x != nil {
+		return x.CacheControl
+	}
+	return nil
+}
+
+func (x *WebFetchToolResultBlock) GetExtraJson() string {
+	if x != nil {
+		return x.ExtraJson
+	}
+	return ""
+}
+
+// What came of a web fetch.
+type WebFetchOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The API's `type`; see `ContentBlock.type`.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// The outcome itself. Arms will be added.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*WebFetchOutcome_Result
+	//	*WebFetchOutcome_Failure
+	//	*WebFetchOutcome_OpaqueJson
+	Outcome       isWebFetchOutcome_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebFetchOutcome) Reset() {
+	*x = WebFetchOutcome{}
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebFetchOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebFetchOutcome) ProtoMessage() {}
+
+func (x *WebFetchOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebFetchOutcome.ProtoReflect.Descriptor instead.
+func (*WebFetchOutcome) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WebFetchOutcome) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *WebFetchOutcome) GetOutcome() isWebFetchOutcome_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *WebFetchOutcome) GetResult() *WebFetchResult {
+	if x != nil {
+		if x, ok := x.Outcome.(*WebFetchOutcome_Result); ok {
+			return x.Result
+		}
+	}
+	return nil
+}
+
+func (x *WebFetchOutcome) GetFailure() *ServerToolFailure {
+	if x != nil {
+		if x, ok := x.Outcome.(*WebFetchOutcome_Failure); ok {
+			return x.Failure
+		}
+	}
+	return nil
+}
+
+func (x *WebFetchOutcome) GetOpaqueJson() string {
+	if x != nil {
+		if x, ok := x.Outcome.(*WebFetchOutcome_OpaqueJson); ok {
+			return x.OpaqueJson
+		}
+	}
+	return ""
+}
+
+type isWebFetchOutcome_Outcome interface {
+	isWebFetchOutcome_Outcome()
+}
+
+type WebFetchOutcome_Result struct {
+	// The page was read.
+	Result *WebFetchResult `protobuf:"bytes,2,opt,name=result,proto3,oneof"`
+}
+
+type WebFetchOutcome_Failure struct {
+	// The fetch failed.
+	Failure *ServerToolFailure `protobuf:"bytes,3,opt,name=failure,proto3,oneof"`
+}
+
+type WebFetchOutcome_OpaqueJson struct {
+	// Any other outcome, as the JSON object the API knows.
+	OpaqueJson string `protobuf:"bytes,99,opt,name=opaque_json,json=opaqueJson,proto3,oneof"`
+}
+
+func (*WebFetchOutcome_Result) isWebFetchOutcome_Outcome() {}
+
+func (*WebFetchOutcome_Failure) isWebFetchOutcome_Outcome() {}
+
+func (*WebFetchOutcome_OpaqueJson) isWebFetchOutcome_Outcome() {}
+
+// A page of the web that was read.
+type WebFetchResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page's address.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// What it holds, as a block of type `document`.
+	Content *ContentBlock `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	// When it was read, as RFC 3339 has it.
+	RetrievedAt *string `protobuf:"bytes,3,opt,name=retrieved_at,json=retrievedAt,proto3,oneof" json:"retrieved_at,omitempty"`
+	// What else the object holds, as a JSON object.
+	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebFetchResult) Reset() {
+	*x = WebFetchResult{}
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebFetchResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebFetchResult) ProtoMessage() {}
+
+func (x *WebFetchResult) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebFetchResult.ProtoReflect.Descriptor instead.
+func (*WebFetchResult) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *WebFetchResult) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *WebFetchResult) GetContent() *ContentBlock {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *WebFetchResult) GetRetrievedAt() string {
+	if x != nil && x.RetrievedAt != nil {
+		return *x.RetrievedAt
+	}
+	return ""
+}
+
+func (x *WebFetchResult) GetExtraJson() string {
+	if x != nil {
+		return x.ExtraJson
+	}
+	return ""
+}
+
+// What a tool of an MCP server gave.
+type McpToolResultBlock struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the call that is answered, `mcptoolu_…`.
+	ToolUseId string `protobuf:"bytes,1,opt,name=tool_use_id,json=toolUseId,proto3" json:"tool_use_id,omitempty"`
+	// What the tool gave: text blocks. Not together with `text`.
+	Content []*ContentBlock `protobuf:"bytes,2,rep,name=content,proto3" json:"content,omitempty"`
+	// What the tool gave, as plain text. Not together with `content`.
+	Text *string `protobuf:"bytes,3,opt,name=text,proto3,oneof" json:"text,omitempty"`
+	// Whether the tool failed. Default false.
+	IsError *bool `protobuf:"varint,4,opt,name=is_error,json=isError,proto3,oneof" json:"is_error,omitempty"`
+	// Cache mark.
+	CacheControl *CacheControl `protobuf:"bytes,5,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
+	// What else the object holds, as a JSON object.
+	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *McpToolResultBlock) Reset() {
+	*x = McpToolResultBlock{}
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *McpToolResultBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*McpToolResultBlock) ProtoMessage() {}
+
+func (x *McpToolResultBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use McpToolResultBlock.ProtoReflect.Descriptor instead.
+func (*McpToolResultBlock) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *McpToolResultBlock) GetToolUseId() string {
+	if x != nil {
+		return x.ToolUseId
+	}
+	return ""
+}
+
+func (x *McpToolResultBlock) GetContent() []*ContentBlock {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *McpToolResultBlock) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
+func (x *McpToolResultBlock) GetIsError() bool {
+	if x != nil && x.IsError != nil {
+		return *x.IsError
 	}
 	return false
 }
 
-func (x *CitationsConfig) GetExtraJson() string {
+func (x *McpToolResultBlock) GetCacheControl() *CacheControl {
+	if x != nil {
+		return x.CacheControl
+	}
+	return nil
+}
+
+func (x *McpToolResultBlock) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
 	}
@@ -1574,7 +1797,7 @@ type Citation struct {
 
 func (x *Citation) Reset() {
 	*x = Citation{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[18]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1809,7 @@ func (x *Citation) String() string {
 func (*Citation) ProtoMessage() {}
 
 func (x *Citation) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[18]
+	mi := &file_claude_grpc_v1_content_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1822,7 @@ func (x *Citation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Citation.ProtoReflect.Descriptor instead.
 func (*Citation) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{18}
+	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Citation) GetType() string {
@@ -1716,493 +1939,11 @@ func (*Citation_WebSearchResultLocation) isCitation_Citation() {}
 
 func (*Citation_OpaqueJson) isCitation_Citation() {}
 
-// Characters of a plain text document.
-type CharLocation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The words that are cited; not counted as output tokens.
-	CitedText string `protobuf:"bytes,1,opt,name=cited_text,json=citedText,proto3" json:"cited_text,omitempty"`
-	// Which document of the request, from 0.
-	DocumentIndex int32 `protobuf:"varint,2,opt,name=document_index,json=documentIndex,proto3" json:"document_index,omitempty"`
-	// Title of the document.
-	DocumentTitle *string `protobuf:"bytes,3,opt,name=document_title,json=documentTitle,proto3,oneof" json:"document_title,omitempty"`
-	// First character, from 0, in Unicode code points.
-	StartCharIndex int32 `protobuf:"varint,4,opt,name=start_char_index,json=startCharIndex,proto3" json:"start_char_index,omitempty"`
-	// The character after the last one.
-	EndCharIndex int32 `protobuf:"varint,5,opt,name=end_char_index,json=endCharIndex,proto3" json:"end_char_index,omitempty"`
-	// File of the document, where it is one.
-	FileId *string `protobuf:"bytes,6,opt,name=file_id,json=fileId,proto3,oneof" json:"file_id,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CharLocation) Reset() {
-	*x = CharLocation{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CharLocation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CharLocation) ProtoMessage() {}
-
-func (x *CharLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CharLocation.ProtoReflect.Descriptor instead.
-func (*CharLocation) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *CharLocation) GetCitedText() string {
-	if x != nil {
-		return x.CitedText
-	}
-	return ""
-}
-
-func (x *CharLocation) GetDocumentIndex() int32 {
-	if x != nil {
-		return x.DocumentIndex
-	}
-	return 0
-}
-
-func (x *CharLocation) GetDocumentTitle() string {
-	if x != nil && x.DocumentTitle != nil {
-		return *x.DocumentTitle
-	}
-	return ""
-}
-
-func (x *CharLocation) GetStartCharIndex() int32 {
-	if x != nil {
-		return x.StartCharIndex
-	}
-	return 0
-}
-
-func (x *CharLocation) GetEndCharIndex() int32 {
-	if x != nil {
-		return x.EndCharIndex
-	}
-	return 0
-}
-
-func (x *CharLocation) GetFileId() string {
-	if x != nil && x.FileId != nil {
-		return *x.FileId
-	}
-	return ""
-}
-
-func (x *CharLocation) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Pages of a PDF.
-type PageLocation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The words that are cited; not counted as output tokens.
-	CitedText string `protobuf:"bytes,1,opt,name=cited_text,json=citedText,proto3" json:"cited_text,omitempty"`
-	// Which document of the request, from 0.
-	DocumentIndex int32 `protobuf:"varint,2,opt,name=document_index,json=documentIndex,proto3" json:"document_index,omitempty"`
-	// Title of the document.
-	DocumentTitle *string `protobuf:"bytes,3,opt,name=document_title,json=documentTitle,proto3,oneof" json:"document_title,omitempty"`
-	// First page, from 1.
-	StartPageNumber int32 `protobuf:"varint,4,opt,name=start_page_number,json=startPageNumber,proto3" json:"start_page_number,omitempty"`
-	// The page after the last one.
-	EndPageNumber int32 `protobuf:"varint,5,opt,name=end_page_number,json=endPageNumber,proto3" json:"end_page_number,omitempty"`
-	// File of the document, where it is one.
-	FileId *string `protobuf:"bytes,6,opt,name=file_id,json=fileId,proto3,oneof" json:"file_id,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *PageLocation) Reset() {
-	*x = PageLocation{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[20]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *PageLocation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*PageLocation) ProtoMessage() {}
-
-func (x *PageLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[20]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use PageLocation.ProtoReflect.Descriptor instead.
-func (*PageLocation) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{20}
-}
-
-func (x *PageLocation) GetCitedText() string {
-	if x != nil {
-		return x.CitedText
-	}
-	return ""
-}
-
-func (x *PageLocation) GetDocumentIndex() int32 {
-	if x != nil {
-		return x.DocumentIndex
-	}
-	return 0
-}
-
-func (x *PageLocation) GetDocumentTitle() string {
-	if x != nil && x.DocumentTitle != nil {
-		return *x.DocumentTitle
-	}
-	return ""
-}
-
-func (x *PageLocation) GetStartPageNumber() int32 {
-	if x != nil {
-		return x.StartPageNumber
-	}
-	return 0
-}
-
-func (x *PageLocation) GetEndPageNumber() int32 {
-	if x != nil {
-		return x.EndPageNumber
-	}
-	return 0
-}
-
-func (x *PageLocation) GetFileId() string {
-	if x != nil && x.FileId != nil {
-		return *x.FileId
-	}
-	return ""
-}
-
-func (x *PageLocation) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Blocks of a document made of content.
-type ContentBlockLocation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The words that are cited; not counted as output tokens.
-	CitedText string `protobuf:"bytes,1,opt,name=cited_text,json=citedText,proto3" json:"cited_text,omitempty"`
-	// Which document of the request, from 0.
-	DocumentIndex int32 `protobuf:"varint,2,opt,name=document_index,json=documentIndex,proto3" json:"document_index,omitempty"`
-	// Title of the document.
-	DocumentTitle *string `protobuf:"bytes,3,opt,name=document_title,json=documentTitle,proto3,oneof" json:"document_title,omitempty"`
-	// First block, from 0.
-	StartBlockIndex int32 `protobuf:"varint,4,opt,name=start_block_index,json=startBlockIndex,proto3" json:"start_block_index,omitempty"`
-	// The block after the last one.
-	EndBlockIndex int32 `protobuf:"varint,5,opt,name=end_block_index,json=endBlockIndex,proto3" json:"end_block_index,omitempty"`
-	// File of the document, where it is one.
-	FileId *string `protobuf:"bytes,6,opt,name=file_id,json=fileId,proto3,oneof" json:"file_id,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ContentBlockLocation) Reset() {
-	*x = ContentBlockLocation{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[21]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ContentBlockLocation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ContentBlockLocation) ProtoMessage() {}
-
-func (x *ContentBlockLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[21]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ContentBlockLocation.ProtoReflect.Descriptor instead.
-func (*ContentBlockLocation) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{21}
-}
-
-func (x *ContentBlockLocation) GetCitedText() string {
-	if x != nil {
-		return x.CitedText
-	}
-	return ""
-}
-
-func (x *ContentBlockLocation) GetDocumentIndex() int32 {
-	if x != nil {
-		return x.DocumentIndex
-	}
-	return 0
-}
-
-func (x *ContentBlockLocation) GetDocumentTitle() string {
-	if x != nil && x.DocumentTitle != nil {
-		return *x.DocumentTitle
-	}
-	return ""
-}
-
-func (x *ContentBlockLocation) GetStartBlockIndex() int32 {
-	if x != nil {
-		return x.StartBlockIndex
-	}
-	return 0
-}
-
-func (x *ContentBlockLocation) GetEndBlockIndex() int32 {
-	if x != nil {
-		return x.EndBlockIndex
-	}
-	return 0
-}
-
-func (x *ContentBlockLocation) GetFileId() string {
-	if x != nil && x.FileId != nil {
-		return *x.FileId
-	}
-	return ""
-}
-
-func (x *ContentBlockLocation) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Blocks of a search result that the caller gave.
-type SearchResultLocation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The words that are cited; not counted as output tokens.
-	CitedText string `protobuf:"bytes,1,opt,name=cited_text,json=citedText,proto3" json:"cited_text,omitempty"`
-	// Which search result of the request, from 0.
-	SearchResultIndex int32 `protobuf:"varint,2,opt,name=search_result_index,json=searchResultIndex,proto3" json:"search_result_index,omitempty"`
-	// The search result's `source`.
-	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
-	// The search result's title.
-	Title *string `protobuf:"bytes,4,opt,name=title,proto3,oneof" json:"title,omitempty"`
-	// First block, from 0.
-	StartBlockIndex int32 `protobuf:"varint,5,opt,name=start_block_index,json=startBlockIndex,proto3" json:"start_block_index,omitempty"`
-	// The block after the last one.
-	EndBlockIndex int32 `protobuf:"varint,6,opt,name=end_block_index,json=endBlockIndex,proto3" json:"end_block_index,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SearchResultLocation) Reset() {
-	*x = SearchResultLocation{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SearchResultLocation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SearchResultLocation) ProtoMessage() {}
-
-func (x *SearchResultLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SearchResultLocation.ProtoReflect.Descriptor instead.
-func (*SearchResultLocation) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *SearchResultLocation) GetCitedText() string {
-	if x != nil {
-		return x.CitedText
-	}
-	return ""
-}
-
-func (x *SearchResultLocation) GetSearchResultIndex() int32 {
-	if x != nil {
-		return x.SearchResultIndex
-	}
-	return 0
-}
-
-func (x *SearchResultLocation) GetSource() string {
-	if x != nil {
-		return x.Source
-	}
-	return ""
-}
-
-func (x *SearchResultLocation) GetTitle() string {
-	if x != nil && x.Title != nil {
-		return *x.Title
-	}
-	return ""
-}
-
-func (x *SearchResultLocation) GetStartBlockIndex() int32 {
-	if x != nil {
-		return x.StartBlockIndex
-	}
-	return 0
-}
-
-func (x *SearchResultLocation) GetEndBlockIndex() int32 {
-	if x != nil {
-		return x.EndBlockIndex
-	}
-	return 0
-}
-
-func (x *SearchResultLocation) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// A page that `web_search` found.
-type WebSearchResultLocation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The words that are cited; not counted as output tokens.
-	CitedText string `protobuf:"bytes,1,opt,name=cited_text,json=citedText,proto3" json:"cited_text,omitempty"`
-	// Opaque reference to the result; must go back as it came.
-	EncryptedIndex string `protobuf:"bytes,2,opt,name=encrypted_index,json=encryptedIndex,proto3" json:"encrypted_index,omitempty"`
-	// The page's title.
-	Title *string `protobuf:"bytes,3,opt,name=title,proto3,oneof" json:"title,omitempty"`
-	// The page's address.
-	Url string `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WebSearchResultLocation) Reset() {
-	*x = WebSearchResultLocation{}
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WebSearchResultLocation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WebSearchResultLocation) ProtoMessage() {}
-
-func (x *WebSearchResultLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_content_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WebSearchResultLocation.ProtoReflect.Descriptor instead.
-func (*WebSearchResultLocation) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_content_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *WebSearchResultLocation) GetCitedText() string {
-	if x != nil {
-		return x.CitedText
-	}
-	return ""
-}
-
-func (x *WebSearchResultLocation) GetEncryptedIndex() string {
-	if x != nil {
-		return x.EncryptedIndex
-	}
-	return ""
-}
-
-func (x *WebSearchResultLocation) GetTitle() string {
-	if x != nil && x.Title != nil {
-		return *x.Title
-	}
-	return ""
-}
-
-func (x *WebSearchResultLocation) GetUrl() string {
-	if x != nil {
-		return x.Url
-	}
-	return ""
-}
-
-func (x *WebSearchResultLocation) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
 var File_claude_grpc_v1_content_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_content_proto_rawDesc = "" +
 	"\n" +
-	"\x1cclaude_grpc/v1/content.proto\x12\x0eclaude_grpc.v1\x1a\x19claude_grpc/v1/wire.proto\"\xec\x05\n" +
+	"\x1cclaude_grpc/v1/content.proto\x12\x0eclaude_grpc.v1\x1a\x1cclaude_grpc/v1/browser.proto\x1a\x1aclaude_grpc/v1/cache.proto\x1a\x1eclaude_grpc/v1/citations.proto\x1a#claude_grpc/v1/code_execution.proto\x1a\x1cclaude_grpc/v1/context.proto\x1a\x1eclaude_grpc/v1/fallbacks.proto\x1a\x18claude_grpc/v1/mcp.proto\x1a\x1aclaude_grpc/v1/media.proto\x1a!claude_grpc/v1/server_tools.proto\x1a!claude_grpc/v1/tool_changes.proto\x1a\x19claude_grpc/v1/wire.proto\"\xd9\x15\n" +
 	"\fContentBlock\x12\x1a\n" +
 	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12;\n" +
 	"\x04text\x18\x02 \x01(\v2\x19.claude_grpc.v1.TextBlockB\n" +
@@ -2217,16 +1958,34 @@ const file_claude_grpc_v1_content_proto_rawDesc = "" +
 	"\bdocument\x18\a \x01(\v2\x1d.claude_grpc.v1.DocumentBlockB\x0e\xa2\xbb\x18\n" +
 	"*\bdocumentH\x00R\bdocument\x12m\n" +
 	"\x11redacted_thinking\x18\b \x01(\v2%.claude_grpc.v1.RedactedThinkingBlockB\x17\xa2\xbb\x18\x13*\x11redacted_thinkingH\x00R\x10redactedThinking\x12c\n" +
-	"\x0fserver_tool_use\x18\t \x01(\v2\".claude_grpc.v1.ServerToolUseBlockB\x15\xa2\xbb\x18\x11*\x0fserver_tool_useH\x00R\rserverToolUse\x12)\n" +
+	"\x0fserver_tool_use\x18\t \x01(\v2\".claude_grpc.v1.ServerToolUseBlockB\x15\xa2\xbb\x18\x11*\x0fserver_tool_useH\x00R\rserverToolUse\x12]\n" +
+	"\rsearch_result\x18\n" +
+	" \x01(\v2!.claude_grpc.v1.SearchResultBlockB\x13\xa2\xbb\x18\x0f*\rsearch_resultH\x00R\fsearchResult\x12}\n" +
+	"\x16web_search_tool_result\x18\v \x01(\v2(.claude_grpc.v1.WebSearchToolResultBlockB\x1c\xa2\xbb\x18\x18*\x16web_search_tool_resultH\x00R\x13webSearchToolResult\x12y\n" +
+	"\x15web_fetch_tool_result\x18\f \x01(\v2'.claude_grpc.v1.WebFetchToolResultBlockB\x1b\xa2\xbb\x18\x17*\x15web_fetch_tool_resultH\x00R\x12webFetchToolResult\x12\x8d\x01\n" +
+	"\x1acode_execution_tool_result\x18\r \x01(\v2,.claude_grpc.v1.CodeExecutionToolResultBlockB \xa2\xbb\x18\x1c*\x1acode_execution_tool_resultH\x00R\x17codeExecutionToolResult\x12\x9f\x01\n" +
+	"\x1fbash_code_execution_tool_result\x18\x0e \x01(\v20.claude_grpc.v1.BashCodeExecutionToolResultBlockB%\xa2\xbb\x18!*\x1fbash_code_execution_tool_resultH\x00R\x1bbashCodeExecutionToolResult\x12\xb9\x01\n" +
+	"&text_editor_code_execution_tool_result\x18\x0f \x01(\v26.claude_grpc.v1.TextEditorCodeExecutionToolResultBlockB,\xa2\xbb\x18(*&text_editor_code_execution_tool_resultH\x00R!textEditorCodeExecutionToolResult\x12\x81\x01\n" +
+	"\x17tool_search_tool_result\x18\x10 \x01(\v2).claude_grpc.v1.ToolSearchToolResultBlockB\x1d\xa2\xbb\x18\x19*\x17tool_search_tool_resultH\x00R\x14toolSearchToolResult\x12i\n" +
+	"\x10container_upload\x18\x11 \x01(\v2$.claude_grpc.v1.ContainerUploadBlockB\x16\xa2\xbb\x18\x12*\x10container_uploadH\x00R\x0fcontainerUpload\x12a\n" +
+	"\x0etool_reference\x18\x12 \x01(\v2\".claude_grpc.v1.ToolReferenceBlockB\x14\xa2\xbb\x18\x10*\x0etool_referenceH\x00R\rtoolReference\x12]\n" +
+	"\rbrowser_state\x18\x13 \x01(\v2!.claude_grpc.v1.BrowserStateBlockB\x13\xa2\xbb\x18\x0f*\rbrowser_stateH\x00R\fbrowserState\x12W\n" +
+	"\fmcp_tool_use\x18\x14 \x01(\v2\x1f.claude_grpc.v1.McpToolUseBlockB\x12\xa2\xbb\x18\x0e*\fmcp_tool_useH\x00R\n" +
+	"mcpToolUse\x12c\n" +
+	"\x0fmcp_tool_result\x18\x15 \x01(\v2\".claude_grpc.v1.McpToolResultBlockB\x15\xa2\xbb\x18\x11*\x0fmcp_tool_resultH\x00R\rmcpToolResult\x12S\n" +
+	"\n" +
+	"compaction\x18\x16 \x01(\v2\x1f.claude_grpc.v1.CompactionBlockB\x10\xa2\xbb\x18\f*\n" +
+	"compactionH\x00R\n" +
+	"compaction\x12K\n" +
+	"\bfallback\x18\x17 \x01(\v2\x1d.claude_grpc.v1.FallbackBlockB\x0e\xa2\xbb\x18\n" +
+	"*\bfallbackH\x00R\bfallback\x12s\n" +
+	"\x13advisor_tool_result\x18\x18 \x01(\v2&.claude_grpc.v1.AdvisorToolResultBlockB\x19\xa2\xbb\x18\x15*\x13advisor_tool_resultH\x00R\x11advisorToolResult\x12[\n" +
+	"\rtool_addition\x18\x19 \x01(\v2\x1f.claude_grpc.v1.ToolChangeBlockB\x13\xa2\xbb\x18\x0f*\rtool_additionH\x00R\ftoolAddition\x12X\n" +
+	"\ftool_removal\x18\x1a \x01(\v2\x1f.claude_grpc.v1.ToolChangeBlockB\x12\xa2\xbb\x18\x0e*\ftool_removalH\x00R\vtoolRemoval\x12g\n" +
+	"\x10mcp_tool_listing\x18\x1b \x01(\v2#.claude_grpc.v1.McpToolListingBlockB\x16\xa2\xbb\x18\x12*\x10mcp_tool_listingH\x00R\x0emcpToolListing\x12)\n" +
 	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
 	"opaqueJsonB\a\n" +
-	"\x05block\"e\n" +
-	"\fCacheControl\x12\x15\n" +
-	"\x03ttl\x18\x01 \x01(\tH\x00R\x03ttl\x88\x01\x01\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson:\x0f\xaa\xbb\x18\v\n" +
-	"\tephemeralB\x06\n" +
-	"\x04_ttl\"\xc9\x01\n" +
+	"\x05block\"\xc9\x01\n" +
 	"\tTextBlock\x12\x1a\n" +
 	"\x04text\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04text\x126\n" +
 	"\tcitations\x18\x02 \x03(\v2\x18.claude_grpc.v1.CitationR\tcitations\x12A\n" +
@@ -2243,51 +2002,32 @@ const file_claude_grpc_v1_content_proto_rawDesc = "" +
 	"\x15RedactedThinkingBlock\x12\x1a\n" +
 	"\x04data\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04data\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xdc\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xc5\x02\n" +
 	"\fToolUseBlock\x12\x16\n" +
 	"\x02id\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x02id\x12\x1a\n" +
 	"\x04name\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04name\x12.\n" +
 	"\n" +
 	"input_json\x18\x03 \x01(\tB\x0f\xa2\xbb\x18\v\n" +
 	"\x05input\x10\x02\x18\x01R\tinputJson\x12A\n" +
-	"\rcache_control\x18\x04 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
+	"\rcache_control\x18\x04 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12.\n" +
+	"\x06caller\x18\x05 \x01(\v2\x16.claude_grpc.v1.CallerR\x06caller\x12&\n" +
+	"\ftoolset_name\x18\x06 \x01(\tH\x00R\vtoolsetName\x88\x01\x01\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xe2\x01\n" +
-	"\x12ServerToolUseBlock\x12\x16\n" +
-	"\x02id\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x02id\x12\x1a\n" +
-	"\x04name\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04name\x12.\n" +
-	"\n" +
-	"input_json\x18\x03 \x01(\tB\x0f\xa2\xbb\x18\v\n" +
-	"\x05input\x10\x02\x18\x01R\tinputJson\x12A\n" +
-	"\rcache_control\x18\x04 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xbb\x02\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x0f\n" +
+	"\r_toolset_name\"\xf4\x02\n" +
 	"\x0fToolResultBlock\x12(\n" +
 	"\vtool_use_id\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\ttoolUseId\x126\n" +
 	"\acontent\x18\x02 \x03(\v2\x1c.claude_grpc.v1.ContentBlockR\acontent\x12&\n" +
 	"\x04text\x18\x03 \x01(\tB\r\xa2\xbb\x18\t\n" +
 	"\acontentH\x00R\x04text\x88\x01\x01\x12\x1e\n" +
 	"\bis_error\x18\x04 \x01(\bH\x01R\aisError\x88\x01\x01\x12A\n" +
-	"\rcache_control\x18\x05 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
+	"\rcache_control\x18\x05 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12&\n" +
+	"\ftoolset_name\x18\x06 \x01(\tH\x02R\vtoolsetName\x88\x01\x01\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\a\n" +
 	"\x05_textB\v\n" +
-	"\t_is_error\"\xb3\x01\n" +
-	"\n" +
-	"ImageBlock\x12;\n" +
-	"\x06source\x18\x01 \x01(\v2\x1b.claude_grpc.v1.ImageSourceB\x06\xa2\xbb\x18\x02\x18\x01R\x06source\x12A\n" +
-	"\rcache_control\x18\x02 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x9c\x02\n" +
-	"\vImageSource\x12\x1a\n" +
-	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12D\n" +
-	"\x06base64\x18\x02 \x01(\v2\x1c.claude_grpc.v1.Base64SourceB\f\xa2\xbb\x18\b*\x06base64H\x00R\x06base64\x128\n" +
-	"\x03url\x18\x03 \x01(\v2\x19.claude_grpc.v1.UrlSourceB\t\xa2\xbb\x18\x05*\x03urlH\x00R\x03url\x12<\n" +
-	"\x04file\x18\x04 \x01(\v2\x1a.claude_grpc.v1.FileSourceB\n" +
-	"\xa2\xbb\x18\x06*\x04fileH\x00R\x04file\x12)\n" +
-	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
-	"opaqueJsonB\b\n" +
-	"\x06source\"\xc8\x02\n" +
+	"\t_is_errorB\x0f\n" +
+	"\r_toolset_name\"\xc8\x02\n" +
 	"\rDocumentBlock\x12>\n" +
 	"\x06source\x18\x01 \x01(\v2\x1e.claude_grpc.v1.DocumentSourceB\x06\xa2\xbb\x18\x02\x18\x01R\x06source\x12\x19\n" +
 	"\x05title\x18\x02 \x01(\tH\x00R\x05title\x88\x01\x01\x12\x1d\n" +
@@ -2310,41 +2050,59 @@ const file_claude_grpc_v1_content_proto_rawDesc = "" +
 	"\xa2\xbb\x18\x06*\x04fileH\x00R\x04file\x12)\n" +
 	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
 	"opaqueJsonB\b\n" +
-	"\x06source\"|\n" +
-	"\fBase64Source\x12'\n" +
-	"\n" +
-	"media_type\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\tmediaType\x12\x1c\n" +
-	"\x04data\x18\x02 \x01(\fB\b\xa2\xbb\x18\x04\x18\x01 \x01R\x04data\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"N\n" +
-	"\tUrlSource\x12\x1a\n" +
-	"\x03url\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\x03url\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"V\n" +
-	"\n" +
-	"FileSource\x12!\n" +
-	"\afile_id\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\x06fileId\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"}\n" +
-	"\x0fPlainTextSource\x12'\n" +
-	"\n" +
-	"media_type\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\tmediaType\x12\x1a\n" +
-	"\x04data\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04data\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x9f\x01\n" +
+	"\x06source\"\x9f\x01\n" +
 	"\rContentSource\x126\n" +
 	"\acontent\x18\x01 \x03(\v2\x1c.claude_grpc.v1.ContentBlockR\acontent\x12&\n" +
 	"\x04text\x18\x02 \x01(\tB\r\xa2\xbb\x18\t\n" +
 	"\acontentH\x00R\x04text\x88\x01\x01\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\a\n" +
-	"\x05_text\"c\n" +
-	"\x0fCitationsConfig\x12\x1d\n" +
-	"\aenabled\x18\x01 \x01(\bH\x00R\aenabled\x88\x01\x01\x12%\n" +
+	"\x05_text\"\xbe\x02\n" +
+	"\x11SearchResultBlock\x12 \n" +
+	"\x06source\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\x06source\x12\x1c\n" +
+	"\x05title\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x05title\x12@\n" +
+	"\acontent\x18\x03 \x03(\v2\x1c.claude_grpc.v1.ContentBlockB\b\xa2\xbb\x18\x04\x18\x01 \x01R\acontent\x12=\n" +
+	"\tcitations\x18\x04 \x01(\v2\x1f.claude_grpc.v1.CitationsConfigR\tcitations\x12A\n" +
+	"\rcache_control\x18\x05 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xa5\x01\n" +
+	"\x12ToolReferenceBlock\x12%\n" +
+	"\ttool_name\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\btoolName\x12A\n" +
+	"\rcache_control\x18\x02 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
 	"\n" +
-	"\b_enabled\"\x94\x05\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x96\x02\n" +
+	"\x17WebFetchToolResultBlock\x12&\n" +
+	"\vtool_use_id\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\ttoolUseId\x129\n" +
+	"\acontent\x18\x02 \x01(\v2\x1f.claude_grpc.v1.WebFetchOutcomeR\acontent\x12.\n" +
+	"\x06caller\x18\x03 \x01(\v2\x16.claude_grpc.v1.CallerR\x06caller\x12A\n" +
+	"\rcache_control\x18\x04 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
+	"\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x97\x02\n" +
+	"\x0fWebFetchOutcome\x12\x1a\n" +
+	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12P\n" +
+	"\x06result\x18\x02 \x01(\v2\x1e.claude_grpc.v1.WebFetchResultB\x16\xa2\xbb\x18\x12*\x10web_fetch_resultH\x00R\x06result\x12`\n" +
+	"\afailure\x18\x03 \x01(\v2!.claude_grpc.v1.ServerToolFailureB!\xa2\xbb\x18\x1d*\x1bweb_fetch_tool_result_errorH\x00R\afailure\x12)\n" +
+	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
+	"opaqueJsonB\t\n" +
+	"\aoutcome\"\xc2\x01\n" +
+	"\x0eWebFetchResult\x12\x18\n" +
+	"\x03url\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x03url\x126\n" +
+	"\acontent\x18\x02 \x01(\v2\x1c.claude_grpc.v1.ContentBlockR\acontent\x12&\n" +
+	"\fretrieved_at\x18\x03 \x01(\tH\x00R\vretrievedAt\x88\x01\x01\x12%\n" +
+	"\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x0f\n" +
+	"\r_retrieved_at\"\xbc\x02\n" +
+	"\x12McpToolResultBlock\x12&\n" +
+	"\vtool_use_id\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\ttoolUseId\x126\n" +
+	"\acontent\x18\x02 \x03(\v2\x1c.claude_grpc.v1.ContentBlockR\acontent\x12&\n" +
+	"\x04text\x18\x03 \x01(\tB\r\xa2\xbb\x18\t\n" +
+	"\acontentH\x00R\x04text\x88\x01\x01\x12\x1e\n" +
+	"\bis_error\x18\x04 \x01(\bH\x01R\aisError\x88\x01\x01\x12A\n" +
+	"\rcache_control\x18\x05 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
+	"\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\a\n" +
+	"\x05_textB\v\n" +
+	"\t_is_error\"\x94\x05\n" +
 	"\bCitation\x12\x1a\n" +
 	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12X\n" +
 	"\rchar_location\x18\x02 \x01(\v2\x1c.claude_grpc.v1.CharLocationB\x13\xa2\xbb\x18\x0f*\rchar_locationH\x00R\fcharLocation\x12X\n" +
@@ -2355,66 +2113,7 @@ const file_claude_grpc_v1_content_proto_rawDesc = "" +
 	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
 	"opaqueJsonB\n" +
 	"\n" +
-	"\bcitation\"\xd4\x02\n" +
-	"\fCharLocation\x12%\n" +
-	"\n" +
-	"cited_text\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\tcitedText\x12-\n" +
-	"\x0edocument_index\x18\x02 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\rdocumentIndex\x12*\n" +
-	"\x0edocument_title\x18\x03 \x01(\tH\x00R\rdocumentTitle\x88\x01\x01\x120\n" +
-	"\x10start_char_index\x18\x04 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\x0estartCharIndex\x12,\n" +
-	"\x0eend_char_index\x18\x05 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\fendCharIndex\x12\x1c\n" +
-	"\afile_id\x18\x06 \x01(\tH\x01R\x06fileId\x88\x01\x01\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x11\n" +
-	"\x0f_document_titleB\n" +
-	"\n" +
-	"\b_file_id\"\xd8\x02\n" +
-	"\fPageLocation\x12%\n" +
-	"\n" +
-	"cited_text\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\tcitedText\x12-\n" +
-	"\x0edocument_index\x18\x02 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\rdocumentIndex\x12*\n" +
-	"\x0edocument_title\x18\x03 \x01(\tH\x00R\rdocumentTitle\x88\x01\x01\x122\n" +
-	"\x11start_page_number\x18\x04 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\x0fstartPageNumber\x12.\n" +
-	"\x0fend_page_number\x18\x05 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\rendPageNumber\x12\x1c\n" +
-	"\afile_id\x18\x06 \x01(\tH\x01R\x06fileId\x88\x01\x01\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x11\n" +
-	"\x0f_document_titleB\n" +
-	"\n" +
-	"\b_file_id\"\xe0\x02\n" +
-	"\x14ContentBlockLocation\x12%\n" +
-	"\n" +
-	"cited_text\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\tcitedText\x12-\n" +
-	"\x0edocument_index\x18\x02 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\rdocumentIndex\x12*\n" +
-	"\x0edocument_title\x18\x03 \x01(\tH\x00R\rdocumentTitle\x88\x01\x01\x122\n" +
-	"\x11start_block_index\x18\x04 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\x0fstartBlockIndex\x12.\n" +
-	"\x0fend_block_index\x18\x05 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\rendBlockIndex\x12\x1c\n" +
-	"\afile_id\x18\x06 \x01(\tH\x01R\x06fileId\x88\x01\x01\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x11\n" +
-	"\x0f_document_titleB\n" +
-	"\n" +
-	"\b_file_id\"\xc5\x02\n" +
-	"\x14SearchResultLocation\x12%\n" +
-	"\n" +
-	"cited_text\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\tcitedText\x126\n" +
-	"\x13search_result_index\x18\x02 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\x11searchResultIndex\x12\x1e\n" +
-	"\x06source\x18\x03 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x06source\x12\x19\n" +
-	"\x05title\x18\x04 \x01(\tH\x00R\x05title\x88\x01\x01\x122\n" +
-	"\x11start_block_index\x18\x05 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\x0fstartBlockIndex\x12.\n" +
-	"\x0fend_block_index\x18\x06 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\rendBlockIndex\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\b\n" +
-	"\x06_title\"\xd7\x01\n" +
-	"\x17WebSearchResultLocation\x12%\n" +
-	"\n" +
-	"cited_text\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\tcitedText\x12/\n" +
-	"\x0fencrypted_index\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x0eencryptedIndex\x12\x19\n" +
-	"\x05title\x18\x03 \x01(\tH\x00R\x05title\x88\x01\x01\x12\x18\n" +
-	"\x03url\x18\x04 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x03url\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\b\n" +
-	"\x06_titleB}\n" +
+	"\bcitationB}\n" +
 	"\x11dev.claudegrpc.v1B\fContentProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3"
 
 var (
@@ -2429,72 +2128,117 @@ func file_claude_grpc_v1_content_proto_rawDescGZIP() []byte {
 	return file_claude_grpc_v1_content_proto_rawDescData
 }
 
-var file_claude_grpc_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_claude_grpc_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_claude_grpc_v1_content_proto_goTypes = []any{
-	(*ContentBlock)(nil),            // 0: claude_grpc.v1.ContentBlock
-	(*CacheControl)(nil),            // 1: claude_grpc.v1.CacheControl
-	(*TextBlock)(nil),               // 2: claude_grpc.v1.TextBlock
-	(*ThinkingBlock)(nil),           // 3: claude_grpc.v1.ThinkingBlock
-	(*RedactedThinkingBlock)(nil),   // 4: claude_grpc.v1.RedactedThinkingBlock
-	(*ToolUseBlock)(nil),            // 5: claude_grpc.v1.ToolUseBlock
-	(*ServerToolUseBlock)(nil),      // 6: claude_grpc.v1.ServerToolUseBlock
-	(*ToolResultBlock)(nil),         // 7: claude_grpc.v1.ToolResultBlock
-	(*ImageBlock)(nil),              // 8: claude_grpc.v1.ImageBlock
-	(*ImageSource)(nil),             // 9: claude_grpc.v1.ImageSource
-	(*DocumentBlock)(nil),           // 10: claude_grpc.v1.DocumentBlock
-	(*DocumentSource)(nil),          // 11: claude_grpc.v1.DocumentSource
-	(*Base64Source)(nil),            // 12: claude_grpc.v1.Base64Source
-	(*UrlSource)(nil),               // 13: claude_grpc.v1.UrlSource
-	(*FileSource)(nil),              // 14: claude_grpc.v1.FileSource
-	(*PlainTextSource)(nil),         // 15: claude_grpc.v1.PlainTextSource
-	(*ContentSource)(nil),           // 16: claude_grpc.v1.ContentSource
-	(*CitationsConfig)(nil),         // 17: claude_grpc.v1.CitationsConfig
-	(*Citation)(nil),                // 18: claude_grpc.v1.Citation
-	(*CharLocation)(nil),            // 19: claude_grpc.v1.CharLocation
-	(*PageLocation)(nil),            // 20: claude_grpc.v1.PageLocation
-	(*ContentBlockLocation)(nil),    // 21: claude_grpc.v1.ContentBlockLocation
-	(*SearchResultLocation)(nil),    // 22: claude_grpc.v1.SearchResultLocation
-	(*WebSearchResultLocation)(nil), // 23: claude_grpc.v1.WebSearchResultLocation
+	(*ContentBlock)(nil),                           // 0: claude_grpc.v1.ContentBlock
+	(*TextBlock)(nil),                              // 1: claude_grpc.v1.TextBlock
+	(*ThinkingBlock)(nil),                          // 2: claude_grpc.v1.ThinkingBlock
+	(*RedactedThinkingBlock)(nil),                  // 3: claude_grpc.v1.RedactedThinkingBlock
+	(*ToolUseBlock)(nil),                           // 4: claude_grpc.v1.ToolUseBlock
+	(*ToolResultBlock)(nil),                        // 5: claude_grpc.v1.ToolResultBlock
+	(*DocumentBlock)(nil),                          // 6: claude_grpc.v1.DocumentBlock
+	(*DocumentSource)(nil),                         // 7: claude_grpc.v1.DocumentSource
+	(*ContentSource)(nil),                          // 8: claude_grpc.v1.ContentSource
+	(*SearchResultBlock)(nil),                      // 9: claude_grpc.v1.SearchResultBlock
+	(*ToolReferenceBlock)(nil),                     // 10: claude_grpc.v1.ToolReferenceBlock
+	(*WebFetchToolResultBlock)(nil),                // 11: claude_grpc.v1.WebFetchToolResultBlock
+	(*WebFetchOutcome)(nil),                        // 12: claude_grpc.v1.WebFetchOutcome
+	(*WebFetchResult)(nil),                         // 13: claude_grpc.v1.WebFetchResult
+	(*McpToolResultBlock)(nil),                     // 14: claude_grpc.v1.McpToolResultBlock
+	(*Citation)(nil),                               // 15: claude_grpc.v1.Citation
+	(*ImageBlock)(nil),                             // 16: claude_grpc.v1.ImageBlock
+	(*ServerToolUseBlock)(nil),                     // 17: claude_grpc.v1.ServerToolUseBlock
+	(*WebSearchToolResultBlock)(nil),               // 18: claude_grpc.v1.WebSearchToolResultBlock
+	(*CodeExecutionToolResultBlock)(nil),           // 19: claude_grpc.v1.CodeExecutionToolResultBlock
+	(*BashCodeExecutionToolResultBlock)(nil),       // 20: claude_grpc.v1.BashCodeExecutionToolResultBlock
+	(*TextEditorCodeExecutionToolResultBlock)(nil), // 21: claude_grpc.v1.TextEditorCodeExecutionToolResultBlock
+	(*ToolSearchToolResultBlock)(nil),              // 22: claude_grpc.v1.ToolSearchToolResultBlock
+	(*ContainerUploadBlock)(nil),                   // 23: claude_grpc.v1.ContainerUploadBlock
+	(*BrowserStateBlock)(nil),                      // 24: claude_grpc.v1.BrowserStateBlock
+	(*McpToolUseBlock)(nil),                        // 25: claude_grpc.v1.McpToolUseBlock
+	(*CompactionBlock)(nil),                        // 26: claude_grpc.v1.CompactionBlock
+	(*FallbackBlock)(nil),                          // 27: claude_grpc.v1.FallbackBlock
+	(*AdvisorToolResultBlock)(nil),                 // 28: claude_grpc.v1.AdvisorToolResultBlock
+	(*ToolChangeBlock)(nil),                        // 29: claude_grpc.v1.ToolChangeBlock
+	(*McpToolListingBlock)(nil),                    // 30: claude_grpc.v1.McpToolListingBlock
+	(*CacheControl)(nil),                           // 31: claude_grpc.v1.CacheControl
+	(*Caller)(nil),                                 // 32: claude_grpc.v1.Caller
+	(*CitationsConfig)(nil),                        // 33: claude_grpc.v1.CitationsConfig
+	(*Base64Source)(nil),                           // 34: claude_grpc.v1.Base64Source
+	(*PlainTextSource)(nil),                        // 35: claude_grpc.v1.PlainTextSource
+	(*UrlSource)(nil),                              // 36: claude_grpc.v1.UrlSource
+	(*FileSource)(nil),                             // 37: claude_grpc.v1.FileSource
+	(*ServerToolFailure)(nil),                      // 38: claude_grpc.v1.ServerToolFailure
+	(*CharLocation)(nil),                           // 39: claude_grpc.v1.CharLocation
+	(*PageLocation)(nil),                           // 40: claude_grpc.v1.PageLocation
+	(*ContentBlockLocation)(nil),                   // 41: claude_grpc.v1.ContentBlockLocation
+	(*SearchResultLocation)(nil),                   // 42: claude_grpc.v1.SearchResultLocation
+	(*WebSearchResultLocation)(nil),                // 43: claude_grpc.v1.WebSearchResultLocation
 }
 var file_claude_grpc_v1_content_proto_depIdxs = []int32{
-	2,  // 0: claude_grpc.v1.ContentBlock.text:type_name -> claude_grpc.v1.TextBlock
-	3,  // 1: claude_grpc.v1.ContentBlock.thinking:type_name -> claude_grpc.v1.ThinkingBlock
-	5,  // 2: claude_grpc.v1.ContentBlock.tool_use:type_name -> claude_grpc.v1.ToolUseBlock
-	7,  // 3: claude_grpc.v1.ContentBlock.tool_result:type_name -> claude_grpc.v1.ToolResultBlock
-	8,  // 4: claude_grpc.v1.ContentBlock.image:type_name -> claude_grpc.v1.ImageBlock
-	10, // 5: claude_grpc.v1.ContentBlock.document:type_name -> claude_grpc.v1.DocumentBlock
-	4,  // 6: claude_grpc.v1.ContentBlock.redacted_thinking:type_name -> claude_grpc.v1.RedactedThinkingBlock
-	6,  // 7: claude_grpc.v1.ContentBlock.server_tool_use:type_name -> claude_grpc.v1.ServerToolUseBlock
-	18, // 8: claude_grpc.v1.TextBlock.citations:type_name -> claude_grpc.v1.Citation
-	1,  // 9: claude_grpc.v1.TextBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
-	1,  // 10: claude_grpc.v1.ToolUseBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
-	1,  // 11: claude_grpc.v1.ServerToolUseBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
-	0,  // 12: claude_grpc.v1.ToolResultBlock.content:type_name -> claude_grpc.v1.ContentBlock
-	1,  // 13: claude_grpc.v1.ToolResultBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
-	9,  // 14: claude_grpc.v1.ImageBlock.source:type_name -> claude_grpc.v1.ImageSource
-	1,  // 15: claude_grpc.v1.ImageBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
-	12, // 16: claude_grpc.v1.ImageSource.base64:type_name -> claude_grpc.v1.Base64Source
-	13, // 17: claude_grpc.v1.ImageSource.url:type_name -> claude_grpc.v1.UrlSource
-	14, // 18: claude_grpc.v1.ImageSource.file:type_name -> claude_grpc.v1.FileSource
-	11, // 19: claude_grpc.v1.DocumentBlock.source:type_name -> claude_grpc.v1.DocumentSource
-	17, // 20: claude_grpc.v1.DocumentBlock.citations:type_name -> claude_grpc.v1.CitationsConfig
-	1,  // 21: claude_grpc.v1.DocumentBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
-	12, // 22: claude_grpc.v1.DocumentSource.base64:type_name -> claude_grpc.v1.Base64Source
-	15, // 23: claude_grpc.v1.DocumentSource.text:type_name -> claude_grpc.v1.PlainTextSource
-	16, // 24: claude_grpc.v1.DocumentSource.content:type_name -> claude_grpc.v1.ContentSource
-	13, // 25: claude_grpc.v1.DocumentSource.url:type_name -> claude_grpc.v1.UrlSource
-	14, // 26: claude_grpc.v1.DocumentSource.file:type_name -> claude_grpc.v1.FileSource
-	0,  // 27: claude_grpc.v1.ContentSource.content:type_name -> claude_grpc.v1.ContentBlock
-	19, // 28: claude_grpc.v1.Citation.char_location:type_name -> claude_grpc.v1.CharLocation
-	20, // 29: claude_grpc.v1.Citation.page_location:type_name -> claude_grpc.v1.PageLocation
-	21, // 30: claude_grpc.v1.Citation.content_block_location:type_name -> claude_grpc.v1.ContentBlockLocation
-	22, // 31: claude_grpc.v1.Citation.search_result_location:type_name -> claude_grpc.v1.SearchResultLocation
-	23, // 32: claude_grpc.v1.Citation.web_search_result_location:type_name -> claude_grpc.v1.WebSearchResultLocation
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	1,  // 0: claude_grpc.v1.ContentBlock.text:type_name -> claude_grpc.v1.TextBlock
+	2,  // 1: claude_grpc.v1.ContentBlock.thinking:type_name -> claude_grpc.v1.ThinkingBlock
+	4,  // 2: claude_grpc.v1.ContentBlock.tool_use:type_name -> claude_grpc.v1.ToolUseBlock
+	5,  // 3: claude_grpc.v1.ContentBlock.tool_result:type_name -> claude_grpc.v1.ToolResultBlock
+	16, // 4: claude_grpc.v1.ContentBlock.image:type_name -> claude_grpc.v1.ImageBlock
+	6,  // 5: claude_grpc.v1.ContentBlock.document:type_name -> claude_grpc.v1.DocumentBlock
+	3,  // 6: claude_grpc.v1.ContentBlock.redacted_thinking:type_name -> claude_grpc.v1.RedactedThinkingBlock
+	17, // 7: claude_grpc.v1.ContentBlock.server_tool_use:type_name -> claude_grpc.v1.ServerToolUseBlock
+	9,  // 8: claude_grpc.v1.ContentBlock.search_result:type_name -> claude_grpc.v1.SearchResultBlock
+	18, // 9: claude_grpc.v1.ContentBlock.web_search_tool_result:type_name -> claude_grpc.v1.WebSearchToolResultBlock
+	11, // 10: claude_grpc.v1.ContentBlock.web_fetch_tool_result:type_name -> claude_grpc.v1.WebFetchToolResultBlock
+	19, // 11: claude_grpc.v1.ContentBlock.code_execution_tool_result:type_name -> claude_grpc.v1.CodeExecutionToolResultBlock
+	20, // 12: claude_grpc.v1.ContentBlock.bash_code_execution_tool_result:type_name -> claude_grpc.v1.BashCodeExecutionToolResultBlock
+	21, // 13: claude_grpc.v1.ContentBlock.text_editor_code_execution_tool_result:type_name -> claude_grpc.v1.TextEditorCodeExecutionToolResultBlock
+	22, // 14: claude_grpc.v1.ContentBlock.tool_search_tool_result:type_name -> claude_grpc.v1.ToolSearchToolResultBlock
+	23, // 15: claude_grpc.v1.ContentBlock.container_upload:type_name -> claude_grpc.v1.ContainerUploadBlock
+	10, // 16: claude_grpc.v1.ContentBlock.tool_reference:type_name -> claude_grpc.v1.ToolReferenceBlock
+	24, // 17: claude_grpc.v1.ContentBlock.browser_state:type_name -> claude_grpc.v1.BrowserStateBlock
+	25, // 18: claude_grpc.v1.ContentBlock.mcp_tool_use:type_name -> claude_grpc.v1.McpToolUseBlock
+	14, // 19: claude_grpc.v1.ContentBlock.mcp_tool_result:type_name -> claude_grpc.v1.McpToolResultBlock
+	26, // 20: claude_grpc.v1.ContentBlock.compaction:type_name -> claude_grpc.v1.CompactionBlock
+	27, // 21: claude_grpc.v1.ContentBlock.fallback:type_name -> claude_grpc.v1.FallbackBlock
+	28, // 22: claude_grpc.v1.ContentBlock.advisor_tool_result:type_name -> claude_grpc.v1.AdvisorToolResultBlock
+	29, // 23: claude_grpc.v1.ContentBlock.tool_addition:type_name -> claude_grpc.v1.ToolChangeBlock
+	29, // 24: claude_grpc.v1.ContentBlock.tool_removal:type_name -> claude_grpc.v1.ToolChangeBlock
+	30, // 25: claude_grpc.v1.ContentBlock.mcp_tool_listing:type_name -> claude_grpc.v1.McpToolListingBlock
+	15, // 26: claude_grpc.v1.TextBlock.citations:type_name -> claude_grpc.v1.Citation
+	31, // 27: claude_grpc.v1.TextBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
+	31, // 28: claude_grpc.v1.ToolUseBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
+	32, // 29: claude_grpc.v1.ToolUseBlock.caller:type_name -> claude_grpc.v1.Caller
+	0,  // 30: claude_grpc.v1.ToolResultBlock.content:type_name -> claude_grpc.v1.ContentBlock
+	31, // 31: claude_grpc.v1.ToolResultBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
+	7,  // 32: claude_grpc.v1.DocumentBlock.source:type_name -> claude_grpc.v1.DocumentSource
+	33, // 33: claude_grpc.v1.DocumentBlock.citations:type_name -> claude_grpc.v1.CitationsConfig
+	31, // 34: claude_grpc.v1.DocumentBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
+	34, // 35: claude_grpc.v1.DocumentSource.base64:type_name -> claude_grpc.v1.Base64Source
+	35, // 36: claude_grpc.v1.DocumentSource.text:type_name -> claude_grpc.v1.PlainTextSource
+	8,  // 37: claude_grpc.v1.DocumentSource.content:type_name -> claude_grpc.v1.ContentSource
+	36, // 38: claude_grpc.v1.DocumentSource.url:type_name -> claude_grpc.v1.UrlSource
+	37, // 39: claude_grpc.v1.DocumentSource.file:type_name -> claude_grpc.v1.FileSource
+	0,  // 40: claude_grpc.v1.ContentSource.content:type_name -> claude_grpc.v1.ContentBlock
+	0,  // 41: claude_grpc.v1.SearchResultBlock.content:type_name -> claude_grpc.v1.ContentBlock
+	33, // 42: claude_grpc.v1.SearchResultBlock.citations:type_name -> claude_grpc.v1.CitationsConfig
+	31, // 43: claude_grpc.v1.SearchResultBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
+	31, // 44: claude_grpc.v1.ToolReferenceBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
+	12, // 45: claude_grpc.v1.WebFetchToolResultBlock.content:type_name -> claude_grpc.v1.WebFetchOutcome
+	32, // 46: claude_grpc.v1.WebFetchToolResultBlock.caller:type_name -> claude_grpc.v1.Caller
+	31, // 47: claude_grpc.v1.WebFetchToolResultBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
+	13, // 48: claude_grpc.v1.WebFetchOutcome.result:type_name -> claude_grpc.v1.WebFetchResult
+	38, // 49: claude_grpc.v1.WebFetchOutcome.failure:type_name -> claude_grpc.v1.ServerToolFailure
+	0,  // 50: claude_grpc.v1.WebFetchResult.content:type_name -> claude_grpc.v1.ContentBlock
+	0,  // 51: claude_grpc.v1.McpToolResultBlock.content:type_name -> claude_grpc.v1.ContentBlock
+	31, // 52: claude_grpc.v1.McpToolResultBlock.cache_control:type_name -> claude_grpc.v1.CacheControl
+	39, // 53: claude_grpc.v1.Citation.char_location:type_name -> claude_grpc.v1.CharLocation
+	40, // 54: claude_grpc.v1.Citation.page_location:type_name -> claude_grpc.v1.PageLocation
+	41, // 55: claude_grpc.v1.Citation.content_block_location:type_name -> claude_grpc.v1.ContentBlockLocation
+	42, // 56: claude_grpc.v1.Citation.search_result_location:type_name -> claude_grpc.v1.SearchResultLocation
+	43, // 57: claude_grpc.v1.Citation.web_search_result_location:type_name -> claude_grpc.v1.WebSearchResultLocation
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_content_proto_init() }
@@ -2502,6 +2246,16 @@ func file_claude_grpc_v1_content_proto_init() {
 	if File_claude_grpc_v1_content_proto != nil {
 		return
 	}
+	file_claude_grpc_v1_browser_proto_init()
+	file_claude_grpc_v1_cache_proto_init()
+	file_claude_grpc_v1_citations_proto_init()
+	file_claude_grpc_v1_code_execution_proto_init()
+	file_claude_grpc_v1_context_proto_init()
+	file_claude_grpc_v1_fallbacks_proto_init()
+	file_claude_grpc_v1_mcp_proto_init()
+	file_claude_grpc_v1_media_proto_init()
+	file_claude_grpc_v1_server_tools_proto_init()
+	file_claude_grpc_v1_tool_changes_proto_init()
 	file_claude_grpc_v1_wire_proto_init()
 	file_claude_grpc_v1_content_proto_msgTypes[0].OneofWrappers = []any{
 		(*ContentBlock_Text)(nil),
@@ -2512,19 +2266,31 @@ func file_claude_grpc_v1_content_proto_init() {
 		(*ContentBlock_Document)(nil),
 		(*ContentBlock_RedactedThinking)(nil),
 		(*ContentBlock_ServerToolUse)(nil),
+		(*ContentBlock_SearchResult)(nil),
+		(*ContentBlock_WebSearchToolResult)(nil),
+		(*ContentBlock_WebFetchToolResult)(nil),
+		(*ContentBlock_CodeExecutionToolResult)(nil),
+		(*ContentBlock_BashCodeExecutionToolResult)(nil),
+		(*ContentBlock_TextEditorCodeExecutionToolResult)(nil),
+		(*ContentBlock_ToolSearchToolResult)(nil),
+		(*ContentBlock_ContainerUpload)(nil),
+		(*ContentBlock_ToolReference)(nil),
+		(*ContentBlock_BrowserState)(nil),
+		(*ContentBlock_McpToolUse)(nil),
+		(*ContentBlock_McpToolResult)(nil),
+		(*ContentBlock_Compaction)(nil),
+		(*ContentBlock_Fallback)(nil),
+		(*ContentBlock_AdvisorToolResult)(nil),
+		(*ContentBlock_ToolAddition)(nil),
+		(*ContentBlock_ToolRemoval)(nil),
+		(*ContentBlock_McpToolListing)(nil),
 		(*ContentBlock_OpaqueJson)(nil),
 	}
-	file_claude_grpc_v1_content_proto_msgTypes[1].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[3].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[7].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[9].OneofWrappers = []any{
-		(*ImageSource_Base64)(nil),
-		(*ImageSource_Url)(nil),
-		(*ImageSource_File)(nil),
-		(*ImageSource_OpaqueJson)(nil),
-	}
-	file_claude_grpc_v1_content_proto_msgTypes[10].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[11].OneofWrappers = []any{
+	file_claude_grpc_v1_content_proto_msgTypes[2].OneofWrappers = []any{}
+	file_claude_grpc_v1_content_proto_msgTypes[4].OneofWrappers = []any{}
+	file_claude_grpc_v1_content_proto_msgTypes[5].OneofWrappers = []any{}
+	file_claude_grpc_v1_content_proto_msgTypes[6].OneofWrappers = []any{}
+	file_claude_grpc_v1_content_proto_msgTypes[7].OneofWrappers = []any{
 		(*DocumentSource_Base64)(nil),
 		(*DocumentSource_Text)(nil),
 		(*DocumentSource_Content)(nil),
@@ -2532,9 +2298,15 @@ func file_claude_grpc_v1_content_proto_init() {
 		(*DocumentSource_File)(nil),
 		(*DocumentSource_OpaqueJson)(nil),
 	}
-	file_claude_grpc_v1_content_proto_msgTypes[16].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[17].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[18].OneofWrappers = []any{
+	file_claude_grpc_v1_content_proto_msgTypes[8].OneofWrappers = []any{}
+	file_claude_grpc_v1_content_proto_msgTypes[12].OneofWrappers = []any{
+		(*WebFetchOutcome_Result)(nil),
+		(*WebFetchOutcome_Failure)(nil),
+		(*WebFetchOutcome_OpaqueJson)(nil),
+	}
+	file_claude_grpc_v1_content_proto_msgTypes[13].OneofWrappers = []any{}
+	file_claude_grpc_v1_content_proto_msgTypes[14].OneofWrappers = []any{}
+	file_claude_grpc_v1_content_proto_msgTypes[15].OneofWrappers = []any{
 		(*Citation_CharLocation)(nil),
 		(*Citation_PageLocation)(nil),
 		(*Citation_ContentBlockLocation)(nil),
@@ -2542,18 +2314,13 @@ func file_claude_grpc_v1_content_proto_init() {
 		(*Citation_WebSearchResultLocation)(nil),
 		(*Citation_OpaqueJson)(nil),
 	}
-	file_claude_grpc_v1_content_proto_msgTypes[19].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[20].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[21].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[22].OneofWrappers = []any{}
-	file_claude_grpc_v1_content_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claude_grpc_v1_content_proto_rawDesc), len(file_claude_grpc_v1_content_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -162,10 +162,16 @@ type InputMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Who speaks.
 	Role Role `protobuf:"varint,1,opt,name=role,proto3,enum=claude_grpc.v1.Role" json:"role,omitempty"`
-	// Required, unless `text` is set. What is said.
+	// Required, unless `text` is set. What is said. A system turn holds text (and tool changes), and may leave it out if
+	// it has an `output_config`.
 	Content []*ContentBlock `protobuf:"bytes,2,rep,name=content,proto3" json:"content,omitempty"`
 	// What is said, as plain text. Not together with `content`.
 	Text *string `protobuf:"bytes,3,opt,name=text,proto3,oneof" json:"text,omitempty"`
+	// For a system turn: `never` (default), or `next_user_message`, from which on Claude does not see the turn any more.
+	// Needs beta `mid-conversation-system-clear-at-2026-08-21`.
+	ClearAt *string `protobuf:"bytes,4,opt,name=clear_at,json=clearAt,proto3,oneof" json:"clear_at,omitempty"`
+	// For a system turn: the effort from here on; nothing else. Needs beta `mid-conversation-output-config-2026-07-01`.
+	OutputConfig *OutputConfig `protobuf:"bytes,5,opt,name=output_config,json=outputConfig,proto3" json:"output_config,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -223,6 +229,20 @@ func (x *InputMessage) GetText() string {
 	return ""
 }
 
+func (x *InputMessage) GetClearAt() string {
+	if x != nil && x.ClearAt != nil {
+		return *x.ClearAt
+	}
+	return ""
+}
+
+func (x *InputMessage) GetOutputConfig() *OutputConfig {
+	if x != nil {
+		return x.OutputConfig
+	}
+	return nil
+}
+
 func (x *InputMessage) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
@@ -266,6 +286,41 @@ type MessageParams struct {
 	ServiceTier *string `protobuf:"bytes,15,opt,name=service_tier,json=serviceTier,proto3,oneof" json:"service_tier,omitempty"`
 	// A cache mark on the last block that can have one.
 	CacheControl *CacheControl `protobuf:"bytes,16,opt,name=cache_control,json=cacheControl,proto3" json:"cache_control,omitempty"`
+	// `standard` or `fast`: how quickly the answer is written. Default by model. Some models need beta
+	// `fast-mode-2026-02-01`.
+	Speed *string `protobuf:"bytes,22,opt,name=speed,proto3,oneof" json:"speed,omitempty"`
+	// Region the model must run in. Default by the workspace. Not used when counting.
+	InferenceGeo *string `protobuf:"bytes,23,opt,name=inference_geo,json=inferenceGeo,proto3,oneof" json:"inference_geo,omitempty"`
+	// The container of the code execution tool, and skills for it. Not together with `container_id`. Not used when
+	// counting.
+	Container *Container `protobuf:"bytes,17,opt,name=container,proto3" json:"container,omitempty"`
+	// Id of a container to use again. Not together with `container`. Not used when counting.
+	ContainerId *string `protobuf:"bytes,18,opt,name=container_id,json=containerId,proto3,oneof" json:"container_id,omitempty"`
+	// What the answer is to say about the prompt cache. Not used when counting.
+	Diagnostics *DiagnosticsParams `protobuf:"bytes,24,opt,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// What the API does to a conversation that grows long. Needs beta `context-management-2025-06-27`.
+	ContextManagement *ContextManagement `protobuf:"bytes,19,opt,name=context_management,json=contextManagement,proto3" json:"context_management,omitempty"`
+	// Asks for nothing but a summary of the conversation. Needs beta `compact-2026-09-04`; not together with
+	// `context_management`.
+	Compaction *Compaction `protobuf:"bytes,20,opt,name=compaction,proto3" json:"compaction,omitempty"`
+	// MCP servers the API may connect to. Needs beta `mcp-client-2025-11-20`.
+	McpServers []*McpServer `protobuf:"bytes,21,rep,name=mcp_servers,json=mcpServers,proto3" json:"mcp_servers,omitempty"`
+	// Models that take over in turn when the model refuses. Needs beta `server-side-fallback-2026-06-01`. Not together
+	// with `fallbacks_preset`. Not used when counting.
+	Fallbacks []*Fallback `protobuf:"bytes,25,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
+	// `default`: the API's own choice of models that take over. Needs beta `server-side-fallback-2026-07-01`. Not
+	// together with `fallbacks`. Not used when counting.
+	FallbacksPreset *string `protobuf:"bytes,26,opt,name=fallbacks_preset,json=fallbacksPreset,proto3,oneof" json:"fallbacks_preset,omitempty"`
+	// Credit of a refusal that this request retries, from `RefusalDetails`. Needs beta `fallback-credit-2026-06-01`. Not
+	// together with `fallback_credit` or `fallbacks`. Not used when counting.
+	FallbackCreditToken *string `protobuf:"bytes,27,opt,name=fallback_credit_token,json=fallbackCreditToken,proto3,oneof" json:"fallback_credit_token,omitempty"`
+	// The same, with a mode. Needs beta `fallback-credit-2026-07-01`. Not together with `fallback_credit_token`. Not used
+	// when counting.
+	FallbackCredit *FallbackCredit `protobuf:"bytes,28,opt,name=fallback_credit,json=fallbackCredit,proto3" json:"fallback_credit,omitempty"`
+	// A conversation that the API keeps. Needs beta `message-threads-2026-08-12`. Not used when counting.
+	Thread *MessageThread `protobuf:"bytes,29,opt,name=thread,proto3" json:"thread,omitempty"`
+	// Who pays. Needs beta `user-profiles-billing-2026-10-01`.
+	BillingPolicy *BillingPolicy `protobuf:"bytes,30,opt,name=billing_policy,json=billingPolicy,proto3" json:"billing_policy,omitempty"`
 	// Parameters that have no field here, as a JSON object that is merged into the request. A parameter set here and in
 	// its field is refused.
 	ExtraJson string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
@@ -410,6 +465,104 @@ func (x *MessageParams) GetCacheControl() *CacheControl {
 	return nil
 }
 
+func (x *MessageParams) GetSpeed() string {
+	if x != nil && x.Speed != nil {
+		return *x.Speed
+	}
+	return ""
+}
+
+func (x *MessageParams) GetInferenceGeo() string {
+	if x != nil && x.InferenceGeo != nil {
+		return *x.InferenceGeo
+	}
+	return ""
+}
+
+func (x *MessageParams) GetContainer() *Container {
+	if x != nil {
+		return x.Container
+	}
+	return nil
+}
+
+func (x *MessageParams) GetContainerId() string {
+	if x != nil && x.ContainerId != nil {
+		return *x.ContainerId
+	}
+	return ""
+}
+
+func (x *MessageParams) GetDiagnostics() *DiagnosticsParams {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
+func (x *MessageParams) GetContextManagement() *ContextManagement {
+	if x != nil {
+		return x.ContextManagement
+	}
+	return nil
+}
+
+func (x *MessageParams) GetCompaction() *Compaction {
+	if x != nil {
+		return x.Compaction
+	}
+	return nil
+}
+
+func (x *MessageParams) GetMcpServers() []*McpServer {
+	if x != nil {
+		return x.McpServers
+	}
+	return nil
+}
+
+func (x *MessageParams) GetFallbacks() []*Fallback {
+	if x != nil {
+		return x.Fallbacks
+	}
+	return nil
+}
+
+func (x *MessageParams) GetFallbacksPreset() string {
+	if x != nil && x.FallbacksPreset != nil {
+		return *x.FallbacksPreset
+	}
+	return ""
+}
+
+func (x *MessageParams) GetFallbackCreditToken() string {
+	if x != nil && x.FallbackCreditToken != nil {
+		return *x.FallbackCreditToken
+	}
+	return ""
+}
+
+func (x *MessageParams) GetFallbackCredit() *FallbackCredit {
+	if x != nil {
+		return x.FallbackCredit
+	}
+	return nil
+}
+
+func (x *MessageParams) GetThread() *MessageThread {
+	if x != nil {
+		return x.Thread
+	}
+	return nil
+}
+
+func (x *MessageParams) GetBillingPolicy() *BillingPolicy {
+	if x != nil {
+		return x.BillingPolicy
+	}
+	return nil
+}
+
 func (x *MessageParams) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
@@ -422,61 +575,6 @@ func (x *MessageParams) GetMessages() []*InputMessage {
 		return x.Messages
 	}
 	return nil
-}
-
-// Facts about a request.
-type RequestMetadata struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Opaque id of the person the request is for; no name, address or number.
-	UserId *string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3,oneof" json:"user_id,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RequestMetadata) Reset() {
-	*x = RequestMetadata{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RequestMetadata) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RequestMetadata) ProtoMessage() {}
-
-func (x *RequestMetadata) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RequestMetadata.ProtoReflect.Descriptor instead.
-func (*RequestMetadata) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *RequestMetadata) GetUserId() string {
-	if x != nil && x.UserId != nil {
-		return *x.UserId
-	}
-	return ""
-}
-
-func (x *RequestMetadata) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
 }
 
 // Whether and how much Claude thinks. Exactly one arm of `config` must be set.
@@ -500,7 +598,7 @@ type ThinkingConfig struct {
 
 func (x *ThinkingConfig) Reset() {
 	*x = ThinkingConfig{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[3]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +610,7 @@ func (x *ThinkingConfig) String() string {
 func (*ThinkingConfig) ProtoMessage() {}
 
 func (x *ThinkingConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[3]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +623,7 @@ func (x *ThinkingConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThinkingConfig.ProtoReflect.Descriptor instead.
 func (*ThinkingConfig) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{3}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ThinkingConfig) GetType() string {
@@ -631,8 +729,12 @@ type ThinkingEnabled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Most tokens for thinking: at least 1024 and less than `max_tokens`.
 	BudgetTokens *int32 `protobuf:"varint,1,opt,name=budget_tokens,json=budgetTokens,proto3,oneof" json:"budget_tokens,omitempty"`
-	// `summarized` or `omitted`: whether the reasoning's text is shown. Default by model.
+	// `summarized` or `omitted`: whether the reasoning's text is shown; or `updates`, which needs beta
+	// `thinking-display-updates-2026-08-18`. Default by model.
 	Display *string `protobuf:"bytes,2,opt,name=display,proto3,oneof" json:"display,omitempty"`
+	// What happens to thinking that comes back in another conversation. Needs beta
+	// `thinking-binding-controls-2026-08-01`.
+	BlockBinding *ThinkingBlockBinding `protobuf:"bytes,3,opt,name=block_binding,json=blockBinding,proto3" json:"block_binding,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -641,7 +743,7 @@ type ThinkingEnabled struct {
 
 func (x *ThinkingEnabled) Reset() {
 	*x = ThinkingEnabled{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[4]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +755,7 @@ func (x *ThinkingEnabled) String() string {
 func (*ThinkingEnabled) ProtoMessage() {}
 
 func (x *ThinkingEnabled) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[4]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +768,7 @@ func (x *ThinkingEnabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThinkingEnabled.ProtoReflect.Descriptor instead.
 func (*ThinkingEnabled) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{4}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ThinkingEnabled) GetBudgetTokens() int32 {
@@ -683,6 +785,13 @@ func (x *ThinkingEnabled) GetDisplay() string {
 	return ""
 }
 
+func (x *ThinkingEnabled) GetBlockBinding() *ThinkingBlockBinding {
+	if x != nil {
+		return x.BlockBinding
+	}
+	return nil
+}
+
 func (x *ThinkingEnabled) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
@@ -693,8 +802,12 @@ func (x *ThinkingEnabled) GetExtraJson() string {
 // Claude decides how much it thinks.
 type ThinkingAdaptive struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `summarized` or `omitted`: whether the reasoning's text is shown. Default by model.
+	// `summarized` or `omitted`: whether the reasoning's text is shown; or `updates`, which needs beta
+	// `thinking-display-updates-2026-08-18`. Default by model.
 	Display *string `protobuf:"bytes,1,opt,name=display,proto3,oneof" json:"display,omitempty"`
+	// What happens to thinking that comes back in another conversation. Needs beta
+	// `thinking-binding-controls-2026-08-01`.
+	BlockBinding *ThinkingBlockBinding `protobuf:"bytes,2,opt,name=block_binding,json=blockBinding,proto3" json:"block_binding,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -703,7 +816,7 @@ type ThinkingAdaptive struct {
 
 func (x *ThinkingAdaptive) Reset() {
 	*x = ThinkingAdaptive{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[5]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +828,7 @@ func (x *ThinkingAdaptive) String() string {
 func (*ThinkingAdaptive) ProtoMessage() {}
 
 func (x *ThinkingAdaptive) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[5]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +841,7 @@ func (x *ThinkingAdaptive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThinkingAdaptive.ProtoReflect.Descriptor instead.
 func (*ThinkingAdaptive) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{5}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ThinkingAdaptive) GetDisplay() string {
@@ -736,6 +849,13 @@ func (x *ThinkingAdaptive) GetDisplay() string {
 		return *x.Display
 	}
 	return ""
+}
+
+func (x *ThinkingAdaptive) GetBlockBinding() *ThinkingBlockBinding {
+	if x != nil {
+		return x.BlockBinding
+	}
+	return nil
 }
 
 func (x *ThinkingAdaptive) GetExtraJson() string {
@@ -756,7 +876,7 @@ type ThinkingDisabled struct {
 
 func (x *ThinkingDisabled) Reset() {
 	*x = ThinkingDisabled{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[6]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -768,7 +888,7 @@ func (x *ThinkingDisabled) String() string {
 func (*ThinkingDisabled) ProtoMessage() {}
 
 func (x *ThinkingDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[6]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -781,7 +901,7 @@ func (x *ThinkingDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThinkingDisabled.ProtoReflect.Descriptor instead.
 func (*ThinkingDisabled) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{6}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ThinkingDisabled) GetExtraJson() string {
@@ -802,7 +922,7 @@ type ThinkingBetweenTools struct {
 
 func (x *ThinkingBetweenTools) Reset() {
 	*x = ThinkingBetweenTools{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[7]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +934,7 @@ func (x *ThinkingBetweenTools) String() string {
 func (*ThinkingBetweenTools) ProtoMessage() {}
 
 func (x *ThinkingBetweenTools) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[7]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +947,7 @@ func (x *ThinkingBetweenTools) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThinkingBetweenTools.ProtoReflect.Descriptor instead.
 func (*ThinkingBetweenTools) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{7}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ThinkingBetweenTools) GetExtraJson() string {
@@ -837,34 +957,33 @@ func (x *ThinkingBetweenTools) GetExtraJson() string {
 	return ""
 }
 
-// Effort and form of the answer.
-type OutputConfig struct {
+// What happens to thinking that comes back in another conversation than it was written in.
+type ThinkingBlockBinding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `low`, `medium`, `high`, `xhigh` or `max`. Default by model.
-	Effort *string `protobuf:"bytes,1,opt,name=effort,proto3,oneof" json:"effort,omitempty"`
-	// Form that the answer is guaranteed to have.
-	Format *OutputFormat `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`
+	// `error` (default) refuses the request; `drop_block` goes on without the block, and says so in
+	// `AssistantMessage.input_transformations`.
+	PrefixMismatchBehavior *string `protobuf:"bytes,1,opt,name=prefix_mismatch_behavior,json=prefixMismatchBehavior,proto3,oneof" json:"prefix_mismatch_behavior,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *OutputConfig) Reset() {
-	*x = OutputConfig{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[8]
+func (x *ThinkingBlockBinding) Reset() {
+	*x = ThinkingBlockBinding{}
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *OutputConfig) String() string {
+func (x *ThinkingBlockBinding) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*OutputConfig) ProtoMessage() {}
+func (*ThinkingBlockBinding) ProtoMessage() {}
 
-func (x *OutputConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[8]
+func (x *ThinkingBlockBinding) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,154 +994,60 @@ func (x *OutputConfig) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use OutputConfig.ProtoReflect.Descriptor instead.
-func (*OutputConfig) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{8}
+// Deprecated: Use ThinkingBlockBinding.ProtoReflect.Descriptor instead.
+func (*ThinkingBlockBinding) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *OutputConfig) GetEffort() string {
-	if x != nil && x.Effort != nil {
-		return *x.Effort
+func (x *ThinkingBlockBinding) GetPrefixMismatchBehavior() string {
+	if x != nil && x.PrefixMismatchBehavior != nil {
+		return *x.PrefixMismatchBehavior
 	}
 	return ""
 }
 
-func (x *OutputConfig) GetFormat() *OutputFormat {
-	if x != nil {
-		return x.Format
-	}
-	return nil
-}
-
-func (x *OutputConfig) GetExtraJson() string {
+func (x *ThinkingBlockBinding) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
 	}
 	return ""
 }
 
-// Form of an answer. Exactly one arm of `format` must be set.
-type OutputFormat struct {
+// A model that takes over when those before it refuse. What is not set here is as in the request; null in `extra_json`
+// means the default of this model.
+type Fallback struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The API's `type`; see `ContentBlock.type`.
-	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	// The form itself.
-	//
-	// Types that are valid to be assigned to Format:
-	//
-	//	*OutputFormat_JsonSchema
-	//	*OutputFormat_OpaqueJson
-	Format        isOutputFormat_Format `protobuf_oneof:"format"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *OutputFormat) Reset() {
-	*x = OutputFormat{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *OutputFormat) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*OutputFormat) ProtoMessage() {}
-
-func (x *OutputFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use OutputFormat.ProtoReflect.Descriptor instead.
-func (*OutputFormat) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *OutputFormat) GetType() string {
-	if x != nil {
-		return x.Type
-	}
-	return ""
-}
-
-func (x *OutputFormat) GetFormat() isOutputFormat_Format {
-	if x != nil {
-		return x.Format
-	}
-	return nil
-}
-
-func (x *OutputFormat) GetJsonSchema() *JsonSchemaFormat {
-	if x != nil {
-		if x, ok := x.Format.(*OutputFormat_JsonSchema); ok {
-			return x.JsonSchema
-		}
-	}
-	return nil
-}
-
-func (x *OutputFormat) GetOpaqueJson() string {
-	if x != nil {
-		if x, ok := x.Format.(*OutputFormat_OpaqueJson); ok {
-			return x.OpaqueJson
-		}
-	}
-	return ""
-}
-
-type isOutputFormat_Format interface {
-	isOutputFormat_Format()
-}
-
-type OutputFormat_JsonSchema struct {
-	// JSON that fits a schema.
-	JsonSchema *JsonSchemaFormat `protobuf:"bytes,2,opt,name=json_schema,json=jsonSchema,proto3,oneof"`
-}
-
-type OutputFormat_OpaqueJson struct {
-	// Any other form, as the JSON object the API knows.
-	OpaqueJson string `protobuf:"bytes,99,opt,name=opaque_json,json=opaqueJson,proto3,oneof"`
-}
-
-func (*OutputFormat_JsonSchema) isOutputFormat_Format() {}
-
-func (*OutputFormat_OpaqueJson) isOutputFormat_Format() {}
-
-// JSON that fits a schema.
-type JsonSchemaFormat struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The JSON Schema, as JSON text. Passed on byte by byte.
-	SchemaJson string `protobuf:"bytes,1,opt,name=schema_json,json=schemaJson,proto3" json:"schema_json,omitempty"`
+	// Required. The model.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// As `MessageParams.max_tokens`.
+	MaxTokens *int32 `protobuf:"varint,2,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
+	// As `MessageParams.thinking`.
+	Thinking *ThinkingConfig `protobuf:"bytes,3,opt,name=thinking,proto3" json:"thinking,omitempty"`
+	// As `MessageParams.output_config`, each field by itself.
+	OutputConfig *OutputConfig `protobuf:"bytes,4,opt,name=output_config,json=outputConfig,proto3" json:"output_config,omitempty"`
+	// As `MessageParams.speed`.
+	Speed *string `protobuf:"bytes,5,opt,name=speed,proto3,oneof" json:"speed,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *JsonSchemaFormat) Reset() {
-	*x = JsonSchemaFormat{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[10]
+func (x *Fallback) Reset() {
+	*x = Fallback{}
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *JsonSchemaFormat) String() string {
+func (x *Fallback) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*JsonSchemaFormat) ProtoMessage() {}
+func (*Fallback) ProtoMessage() {}
 
-func (x *JsonSchemaFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[10]
+func (x *Fallback) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1033,19 +1058,47 @@ func (x *JsonSchemaFormat) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use JsonSchemaFormat.ProtoReflect.Descriptor instead.
-func (*JsonSchemaFormat) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{10}
+// Deprecated: Use Fallback.ProtoReflect.Descriptor instead.
+func (*Fallback) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *JsonSchemaFormat) GetSchemaJson() string {
+func (x *Fallback) GetModel() string {
 	if x != nil {
-		return x.SchemaJson
+		return x.Model
 	}
 	return ""
 }
 
-func (x *JsonSchemaFormat) GetExtraJson() string {
+func (x *Fallback) GetMaxTokens() int32 {
+	if x != nil && x.MaxTokens != nil {
+		return *x.MaxTokens
+	}
+	return 0
+}
+
+func (x *Fallback) GetThinking() *ThinkingConfig {
+	if x != nil {
+		return x.Thinking
+	}
+	return nil
+}
+
+func (x *Fallback) GetOutputConfig() *OutputConfig {
+	if x != nil {
+		return x.OutputConfig
+	}
+	return nil
+}
+
+func (x *Fallback) GetSpeed() string {
+	if x != nil && x.Speed != nil {
+		return *x.Speed
+	}
+	return ""
+}
+
+func (x *Fallback) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
 	}
@@ -1073,6 +1126,16 @@ type AssistantMessage struct {
 	StopSequence *string `protobuf:"bytes,8,opt,name=stop_sequence,json=stopSequence,proto3,oneof" json:"stop_sequence,omitempty"`
 	// Tokens so far.
 	Usage *Usage `protobuf:"bytes,9,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Why the turn ended, in detail. Set if it was refused.
+	StopDetails *StopDetails `protobuf:"bytes,10,opt,name=stop_details,json=stopDetails,proto3" json:"stop_details,omitempty"`
+	// The container that code ran in.
+	Container *Container `protobuf:"bytes,11,opt,name=container,proto3" json:"container,omitempty"`
+	// What there is to say about the prompt cache, if `MessageParams.diagnostics` asked.
+	Diagnostics *Diagnostics `protobuf:"bytes,12,opt,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// What context management has done. Beta.
+	ContextManagement *ContextManagementResult `protobuf:"bytes,13,opt,name=context_management,json=contextManagement,proto3" json:"context_management,omitempty"`
+	// What the API did to the request before Claude saw it. Beta.
+	InputTransformations []*InputTransformation `protobuf:"bytes,14,rep,name=input_transformations,json=inputTransformations,proto3" json:"input_transformations,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1081,7 +1144,7 @@ type AssistantMessage struct {
 
 func (x *AssistantMessage) Reset() {
 	*x = AssistantMessage{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[11]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1156,7 @@ func (x *AssistantMessage) String() string {
 func (*AssistantMessage) ProtoMessage() {}
 
 func (x *AssistantMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[11]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1169,7 @@ func (x *AssistantMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssistantMessage.ProtoReflect.Descriptor instead.
 func (*AssistantMessage) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{11}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AssistantMessage) GetId() string {
@@ -1172,6 +1235,41 @@ func (x *AssistantMessage) GetUsage() *Usage {
 	return nil
 }
 
+func (x *AssistantMessage) GetStopDetails() *StopDetails {
+	if x != nil {
+		return x.StopDetails
+	}
+	return nil
+}
+
+func (x *AssistantMessage) GetContainer() *Container {
+	if x != nil {
+		return x.Container
+	}
+	return nil
+}
+
+func (x *AssistantMessage) GetDiagnostics() *Diagnostics {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
+func (x *AssistantMessage) GetContextManagement() *ContextManagementResult {
+	if x != nil {
+		return x.ContextManagement
+	}
+	return nil
+}
+
+func (x *AssistantMessage) GetInputTransformations() []*InputTransformation {
+	if x != nil {
+		return x.InputTransformations
+	}
+	return nil
+}
+
 func (x *AssistantMessage) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
@@ -1202,6 +1300,11 @@ type Usage struct {
 	InferenceGeo *string `protobuf:"bytes,9,opt,name=inference_geo,json=inferenceGeo,proto3,oneof" json:"inference_geo,omitempty"`
 	// `standard` or `fast`.
 	Speed *string `protobuf:"bytes,10,opt,name=speed,proto3,oneof" json:"speed,omitempty"`
+	// Tokens of each step, where there was more than one. Steps of type `compaction` are not part of the counts above.
+	// Beta.
+	Iterations []*IterationUsage `protobuf:"bytes,11,rep,name=iterations,proto3" json:"iterations,omitempty"`
+	// What came of `MessageParams.fallback_credit_token`. Beta.
+	FallbackCredit *FallbackCreditUsage `protobuf:"bytes,12,opt,name=fallback_credit,json=fallbackCredit,proto3" json:"fallback_credit,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1210,7 +1313,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[12]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1325,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[12]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1338,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{12}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Usage) GetInputTokens() int64 {
@@ -1308,190 +1411,21 @@ func (x *Usage) GetSpeed() string {
 	return ""
 }
 
+func (x *Usage) GetIterations() []*IterationUsage {
+	if x != nil {
+		return x.Iterations
+	}
+	return nil
+}
+
+func (x *Usage) GetFallbackCredit() *FallbackCreditUsage {
+	if x != nil {
+		return x.FallbackCredit
+	}
+	return nil
+}
+
 func (x *Usage) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Tokens written to the cache, by how long they are kept.
-type CacheCreation struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// For five minutes.
-	Ephemeral_5MInputTokens *int64 `protobuf:"varint,1,opt,name=ephemeral_5m_input_tokens,json=ephemeral5mInputTokens,proto3,oneof" json:"ephemeral_5m_input_tokens,omitempty"`
-	// For one hour.
-	Ephemeral_1HInputTokens *int64 `protobuf:"varint,2,opt,name=ephemeral_1h_input_tokens,json=ephemeral1hInputTokens,proto3,oneof" json:"ephemeral_1h_input_tokens,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CacheCreation) Reset() {
-	*x = CacheCreation{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[13]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CacheCreation) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CacheCreation) ProtoMessage() {}
-
-func (x *CacheCreation) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[13]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CacheCreation.ProtoReflect.Descriptor instead.
-func (*CacheCreation) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{13}
-}
-
-func (x *CacheCreation) GetEphemeral_5MInputTokens() int64 {
-	if x != nil && x.Ephemeral_5MInputTokens != nil {
-		return *x.Ephemeral_5MInputTokens
-	}
-	return 0
-}
-
-func (x *CacheCreation) GetEphemeral_1HInputTokens() int64 {
-	if x != nil && x.Ephemeral_1HInputTokens != nil {
-		return *x.Ephemeral_1HInputTokens
-	}
-	return 0
-}
-
-func (x *CacheCreation) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// Calls of the API's own tools.
-type ServerToolUsage struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Web searches.
-	WebSearchRequests *int64 `protobuf:"varint,1,opt,name=web_search_requests,json=webSearchRequests,proto3,oneof" json:"web_search_requests,omitempty"`
-	// Web fetches.
-	WebFetchRequests *int64 `protobuf:"varint,2,opt,name=web_fetch_requests,json=webFetchRequests,proto3,oneof" json:"web_fetch_requests,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ServerToolUsage) Reset() {
-	*x = ServerToolUsage{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ServerToolUsage) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ServerToolUsage) ProtoMessage() {}
-
-func (x *ServerToolUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ServerToolUsage.ProtoReflect.Descriptor instead.
-func (*ServerToolUsage) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *ServerToolUsage) GetWebSearchRequests() int64 {
-	if x != nil && x.WebSearchRequests != nil {
-		return *x.WebSearchRequests
-	}
-	return 0
-}
-
-func (x *ServerToolUsage) GetWebFetchRequests() int64 {
-	if x != nil && x.WebFetchRequests != nil {
-		return *x.WebFetchRequests
-	}
-	return 0
-}
-
-func (x *ServerToolUsage) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
-	}
-	return ""
-}
-
-// What the output tokens are made of.
-type OutputTokensDetails struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tokens of thinking.
-	ThinkingTokens *int64 `protobuf:"varint,1,opt,name=thinking_tokens,json=thinkingTokens,proto3,oneof" json:"thinking_tokens,omitempty"`
-	// What else the object holds, as a JSON object.
-	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *OutputTokensDetails) Reset() {
-	*x = OutputTokensDetails{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[15]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *OutputTokensDetails) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*OutputTokensDetails) ProtoMessage() {}
-
-func (x *OutputTokensDetails) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[15]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use OutputTokensDetails.ProtoReflect.Descriptor instead.
-func (*OutputTokensDetails) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *OutputTokensDetails) GetThinkingTokens() int64 {
-	if x != nil && x.ThinkingTokens != nil {
-		return *x.ThinkingTokens
-	}
-	return 0
-}
-
-func (x *OutputTokensDetails) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
 	}
@@ -1517,7 +1451,7 @@ type CreateMessageRequest struct {
 
 func (x *CreateMessageRequest) Reset() {
 	*x = CreateMessageRequest{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[16]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1463,7 @@ func (x *CreateMessageRequest) String() string {
 func (*CreateMessageRequest) ProtoMessage() {}
 
 func (x *CreateMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[16]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1476,7 @@ func (x *CreateMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMessageRequest.ProtoReflect.Descriptor instead.
 func (*CreateMessageRequest) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{16}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateMessageRequest) GetParams() *MessageParams {
@@ -1591,7 +1525,7 @@ type CreateMessageResponse struct {
 
 func (x *CreateMessageResponse) Reset() {
 	*x = CreateMessageResponse{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[17]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1537,7 @@ func (x *CreateMessageResponse) String() string {
 func (*CreateMessageResponse) ProtoMessage() {}
 
 func (x *CreateMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[17]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1550,7 @@ func (x *CreateMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateMessageResponse.ProtoReflect.Descriptor instead.
 func (*CreateMessageResponse) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{17}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateMessageResponse) GetMessage() *AssistantMessage {
@@ -1647,7 +1581,7 @@ type StreamMessageRequest struct {
 
 func (x *StreamMessageRequest) Reset() {
 	*x = StreamMessageRequest{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[18]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1593,7 @@ func (x *StreamMessageRequest) String() string {
 func (*StreamMessageRequest) ProtoMessage() {}
 
 func (x *StreamMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[18]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1606,7 @@ func (x *StreamMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamMessageRequest.ProtoReflect.Descriptor instead.
 func (*StreamMessageRequest) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{18}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StreamMessageRequest) GetParams() *MessageParams {
@@ -1728,7 +1662,7 @@ type StreamOptions struct {
 
 func (x *StreamOptions) Reset() {
 	*x = StreamOptions{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[19]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1674,7 @@ func (x *StreamOptions) String() string {
 func (*StreamOptions) ProtoMessage() {}
 
 func (x *StreamOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[19]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1687,7 @@ func (x *StreamOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamOptions.ProtoReflect.Descriptor instead.
 func (*StreamOptions) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{19}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamOptions) GetIncludeFinalMessage() bool {
@@ -1787,7 +1721,7 @@ type StreamMessageResponse struct {
 
 func (x *StreamMessageResponse) Reset() {
 	*x = StreamMessageResponse{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[20]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1733,7 @@ func (x *StreamMessageResponse) String() string {
 func (*StreamMessageResponse) ProtoMessage() {}
 
 func (x *StreamMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[20]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1746,7 @@ func (x *StreamMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamMessageResponse.ProtoReflect.Descriptor instead.
 func (*StreamMessageResponse) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{20}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StreamMessageResponse) GetType() string {
@@ -1974,7 +1908,7 @@ type MessageStart struct {
 
 func (x *MessageStart) Reset() {
 	*x = MessageStart{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[21]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +1920,7 @@ func (x *MessageStart) String() string {
 func (*MessageStart) ProtoMessage() {}
 
 func (x *MessageStart) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[21]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +1933,7 @@ func (x *MessageStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageStart.ProtoReflect.Descriptor instead.
 func (*MessageStart) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{21}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MessageStart) GetMessage() *AssistantMessage {
@@ -2031,7 +1965,7 @@ type ContentBlockStart struct {
 
 func (x *ContentBlockStart) Reset() {
 	*x = ContentBlockStart{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[22]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +1977,7 @@ func (x *ContentBlockStart) String() string {
 func (*ContentBlockStart) ProtoMessage() {}
 
 func (x *ContentBlockStart) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[22]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +1990,7 @@ func (x *ContentBlockStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentBlockStart.ProtoReflect.Descriptor instead.
 func (*ContentBlockStart) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{22}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ContentBlockStart) GetIndex() int32 {
@@ -2095,7 +2029,7 @@ type ContentBlockDelta struct {
 
 func (x *ContentBlockDelta) Reset() {
 	*x = ContentBlockDelta{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[23]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2041,7 @@ func (x *ContentBlockDelta) String() string {
 func (*ContentBlockDelta) ProtoMessage() {}
 
 func (x *ContentBlockDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[23]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2054,7 @@ func (x *ContentBlockDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentBlockDelta.ProtoReflect.Descriptor instead.
 func (*ContentBlockDelta) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{23}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ContentBlockDelta) GetIndex() int32 {
@@ -2158,6 +2092,7 @@ type BlockDelta struct {
 	//	*BlockDelta_SignatureDelta
 	//	*BlockDelta_InputJsonDelta
 	//	*BlockDelta_CitationsDelta
+	//	*BlockDelta_CompactionDelta
 	//	*BlockDelta_OpaqueJson
 	Delta         isBlockDelta_Delta `protobuf_oneof:"delta"`
 	unknownFields protoimpl.UnknownFields
@@ -2166,7 +2101,7 @@ type BlockDelta struct {
 
 func (x *BlockDelta) Reset() {
 	*x = BlockDelta{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[24]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2113,7 @@ func (x *BlockDelta) String() string {
 func (*BlockDelta) ProtoMessage() {}
 
 func (x *BlockDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[24]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2126,7 @@ func (x *BlockDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockDelta.ProtoReflect.Descriptor instead.
 func (*BlockDelta) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{24}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BlockDelta) GetType() string {
@@ -2253,6 +2188,15 @@ func (x *BlockDelta) GetCitationsDelta() *CitationsDelta {
 	return nil
 }
 
+func (x *BlockDelta) GetCompactionDelta() *CompactionDelta {
+	if x != nil {
+		if x, ok := x.Delta.(*BlockDelta_CompactionDelta); ok {
+			return x.CompactionDelta
+		}
+	}
+	return nil
+}
+
 func (x *BlockDelta) GetOpaqueJson() string {
 	if x != nil {
 		if x, ok := x.Delta.(*BlockDelta_OpaqueJson); ok {
@@ -2291,6 +2235,11 @@ type BlockDelta_CitationsDelta struct {
 	CitationsDelta *CitationsDelta `protobuf:"bytes,6,opt,name=citations_delta,json=citationsDelta,proto3,oneof"`
 }
 
+type BlockDelta_CompactionDelta struct {
+	// A piece of a compaction. Beta.
+	CompactionDelta *CompactionDelta `protobuf:"bytes,7,opt,name=compaction_delta,json=compactionDelta,proto3,oneof"`
+}
+
 type BlockDelta_OpaqueJson struct {
 	// Any other delta, as the JSON object the API sent.
 	OpaqueJson string `protobuf:"bytes,99,opt,name=opaque_json,json=opaqueJson,proto3,oneof"`
@@ -2305,6 +2254,8 @@ func (*BlockDelta_SignatureDelta) isBlockDelta_Delta() {}
 func (*BlockDelta_InputJsonDelta) isBlockDelta_Delta() {}
 
 func (*BlockDelta_CitationsDelta) isBlockDelta_Delta() {}
+
+func (*BlockDelta_CompactionDelta) isBlockDelta_Delta() {}
 
 func (*BlockDelta_OpaqueJson) isBlockDelta_Delta() {}
 
@@ -2321,7 +2272,7 @@ type TextDelta struct {
 
 func (x *TextDelta) Reset() {
 	*x = TextDelta{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[25]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2284,7 @@ func (x *TextDelta) String() string {
 func (*TextDelta) ProtoMessage() {}
 
 func (x *TextDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[25]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2297,7 @@ func (x *TextDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TextDelta.ProtoReflect.Descriptor instead.
 func (*TextDelta) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{25}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TextDelta) GetText() string {
@@ -2368,6 +2319,8 @@ type ThinkingDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The piece.
 	Thinking string `protobuf:"bytes,1,opt,name=thinking,proto3" json:"thinking,omitempty"`
+	// Tokens of thinking so far, roughly. Needs beta `thinking-token-count-2026-05-13`.
+	EstimatedTokens *int64 `protobuf:"varint,2,opt,name=estimated_tokens,json=estimatedTokens,proto3,oneof" json:"estimated_tokens,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2376,7 +2329,7 @@ type ThinkingDelta struct {
 
 func (x *ThinkingDelta) Reset() {
 	*x = ThinkingDelta{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[26]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2388,7 +2341,7 @@ func (x *ThinkingDelta) String() string {
 func (*ThinkingDelta) ProtoMessage() {}
 
 func (x *ThinkingDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[26]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2401,7 +2354,7 @@ func (x *ThinkingDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThinkingDelta.ProtoReflect.Descriptor instead.
 func (*ThinkingDelta) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{26}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ThinkingDelta) GetThinking() string {
@@ -2409,6 +2362,13 @@ func (x *ThinkingDelta) GetThinking() string {
 		return x.Thinking
 	}
 	return ""
+}
+
+func (x *ThinkingDelta) GetEstimatedTokens() int64 {
+	if x != nil && x.EstimatedTokens != nil {
+		return *x.EstimatedTokens
+	}
+	return 0
 }
 
 func (x *ThinkingDelta) GetExtraJson() string {
@@ -2431,7 +2391,7 @@ type SignatureDelta struct {
 
 func (x *SignatureDelta) Reset() {
 	*x = SignatureDelta{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[27]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2443,7 +2403,7 @@ func (x *SignatureDelta) String() string {
 func (*SignatureDelta) ProtoMessage() {}
 
 func (x *SignatureDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[27]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2456,7 +2416,7 @@ func (x *SignatureDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignatureDelta.ProtoReflect.Descriptor instead.
 func (*SignatureDelta) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{27}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SignatureDelta) GetSignature() string {
@@ -2486,7 +2446,7 @@ type InputJsonDelta struct {
 
 func (x *InputJsonDelta) Reset() {
 	*x = InputJsonDelta{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[28]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2498,7 +2458,7 @@ func (x *InputJsonDelta) String() string {
 func (*InputJsonDelta) ProtoMessage() {}
 
 func (x *InputJsonDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[28]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2511,7 +2471,7 @@ func (x *InputJsonDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputJsonDelta.ProtoReflect.Descriptor instead.
 func (*InputJsonDelta) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{28}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InputJsonDelta) GetPartialJson() string {
@@ -2541,7 +2501,7 @@ type CitationsDelta struct {
 
 func (x *CitationsDelta) Reset() {
 	*x = CitationsDelta{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[29]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +2513,7 @@ func (x *CitationsDelta) String() string {
 func (*CitationsDelta) ProtoMessage() {}
 
 func (x *CitationsDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[29]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +2526,7 @@ func (x *CitationsDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CitationsDelta.ProtoReflect.Descriptor instead.
 func (*CitationsDelta) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{29}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CitationsDelta) GetCitation() *Citation {
@@ -2577,6 +2537,70 @@ func (x *CitationsDelta) GetCitation() *Citation {
 }
 
 func (x *CitationsDelta) GetExtraJson() string {
+	if x != nil {
+		return x.ExtraJson
+	}
+	return ""
+}
+
+// A piece of a compaction block.
+type CompactionDelta struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// More of the summary, to be appended.
+	Content *string `protobuf:"bytes,1,opt,name=content,proto3,oneof" json:"content,omitempty"`
+	// The API's own notes, whole. Opaque.
+	EncryptedContent *string `protobuf:"bytes,2,opt,name=encrypted_content,json=encryptedContent,proto3,oneof" json:"encrypted_content,omitempty"`
+	// What else the object holds, as a JSON object.
+	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactionDelta) Reset() {
+	*x = CompactionDelta{}
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactionDelta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactionDelta) ProtoMessage() {}
+
+func (x *CompactionDelta) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactionDelta.ProtoReflect.Descriptor instead.
+func (*CompactionDelta) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CompactionDelta) GetContent() string {
+	if x != nil && x.Content != nil {
+		return *x.Content
+	}
+	return ""
+}
+
+func (x *CompactionDelta) GetEncryptedContent() string {
+	if x != nil && x.EncryptedContent != nil {
+		return *x.EncryptedContent
+	}
+	return ""
+}
+
+func (x *CompactionDelta) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
 	}
@@ -2596,7 +2620,7 @@ type ContentBlockStop struct {
 
 func (x *ContentBlockStop) Reset() {
 	*x = ContentBlockStop{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[30]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2632,7 @@ func (x *ContentBlockStop) String() string {
 func (*ContentBlockStop) ProtoMessage() {}
 
 func (x *ContentBlockStop) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[30]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2645,7 @@ func (x *ContentBlockStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentBlockStop.ProtoReflect.Descriptor instead.
 func (*ContentBlockStop) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{30}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ContentBlockStop) GetIndex() int32 {
@@ -2645,6 +2669,10 @@ type MessageDelta struct {
 	Delta *MessageChange `protobuf:"bytes,1,opt,name=delta,proto3" json:"delta,omitempty"`
 	// Tokens so far; counts are totals, not additions.
 	Usage *Usage `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
+	// What context management has done. Beta.
+	ContextManagement *ContextManagementResult `protobuf:"bytes,3,opt,name=context_management,json=contextManagement,proto3" json:"context_management,omitempty"`
+	// What the API did to the request before Claude saw it. Beta.
+	InputTransformations []*InputTransformation `protobuf:"bytes,4,rep,name=input_transformations,json=inputTransformations,proto3" json:"input_transformations,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2653,7 +2681,7 @@ type MessageDelta struct {
 
 func (x *MessageDelta) Reset() {
 	*x = MessageDelta{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[31]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2665,7 +2693,7 @@ func (x *MessageDelta) String() string {
 func (*MessageDelta) ProtoMessage() {}
 
 func (x *MessageDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[31]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +2706,7 @@ func (x *MessageDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageDelta.ProtoReflect.Descriptor instead.
 func (*MessageDelta) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{31}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MessageDelta) GetDelta() *MessageChange {
@@ -2691,6 +2719,20 @@ func (x *MessageDelta) GetDelta() *MessageChange {
 func (x *MessageDelta) GetUsage() *Usage {
 	if x != nil {
 		return x.Usage
+	}
+	return nil
+}
+
+func (x *MessageDelta) GetContextManagement() *ContextManagementResult {
+	if x != nil {
+		return x.ContextManagement
+	}
+	return nil
+}
+
+func (x *MessageDelta) GetInputTransformations() []*InputTransformation {
+	if x != nil {
+		return x.InputTransformations
 	}
 	return nil
 }
@@ -2711,6 +2753,10 @@ type MessageChange struct {
 	StopReasonRaw string `protobuf:"bytes,2,opt,name=stop_reason_raw,json=stopReasonRaw,proto3" json:"stop_reason_raw,omitempty"`
 	// The stop sequence that was met, if one was.
 	StopSequence *string `protobuf:"bytes,3,opt,name=stop_sequence,json=stopSequence,proto3,oneof" json:"stop_sequence,omitempty"`
+	// Why the turn ended, in detail. Set if it was refused.
+	StopDetails *StopDetails `protobuf:"bytes,4,opt,name=stop_details,json=stopDetails,proto3" json:"stop_details,omitempty"`
+	// The container that code ran in.
+	Container *Container `protobuf:"bytes,5,opt,name=container,proto3" json:"container,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2719,7 +2765,7 @@ type MessageChange struct {
 
 func (x *MessageChange) Reset() {
 	*x = MessageChange{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[32]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2777,7 @@ func (x *MessageChange) String() string {
 func (*MessageChange) ProtoMessage() {}
 
 func (x *MessageChange) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[32]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2790,7 @@ func (x *MessageChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageChange.ProtoReflect.Descriptor instead.
 func (*MessageChange) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{32}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MessageChange) GetStopReason() StopReason {
@@ -2768,6 +2814,20 @@ func (x *MessageChange) GetStopSequence() string {
 	return ""
 }
 
+func (x *MessageChange) GetStopDetails() *StopDetails {
+	if x != nil {
+		return x.StopDetails
+	}
+	return nil
+}
+
+func (x *MessageChange) GetContainer() *Container {
+	if x != nil {
+		return x.Container
+	}
+	return nil
+}
+
 func (x *MessageChange) GetExtraJson() string {
 	if x != nil {
 		return x.ExtraJson
@@ -2788,7 +2848,7 @@ type MessageStop struct {
 
 func (x *MessageStop) Reset() {
 	*x = MessageStop{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[33]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2800,7 +2860,7 @@ func (x *MessageStop) String() string {
 func (*MessageStop) ProtoMessage() {}
 
 func (x *MessageStop) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[33]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2813,7 +2873,7 @@ func (x *MessageStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessageStop.ProtoReflect.Descriptor instead.
 func (*MessageStop) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{33}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *MessageStop) GetMessage() *AssistantMessage {
@@ -2841,7 +2901,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[34]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2853,7 +2913,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[34]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2866,7 +2926,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{34}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Ping) GetExtraJson() string {
@@ -2895,7 +2955,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[35]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2907,7 +2967,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[35]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2920,7 +2980,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{35}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CountTokensRequest) GetParams() *MessageParams {
@@ -2963,6 +3023,8 @@ type CountTokensResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens of the input; an estimate by the API's own word.
 	InputTokens *int64 `protobuf:"varint,1,opt,name=input_tokens,json=inputTokens,proto3,oneof" json:"input_tokens,omitempty"`
+	// What context management would do; the count above is after it. Beta.
+	ContextManagement *ContextManagementCount `protobuf:"bytes,2,opt,name=context_management,json=contextManagement,proto3" json:"context_management,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2971,7 +3033,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[36]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2983,7 +3045,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claude_grpc_v1_messages_proto_msgTypes[36]
+	mi := &file_claude_grpc_v1_messages_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2996,7 +3058,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{36}
+	return file_claude_grpc_v1_messages_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CountTokensResponse) GetInputTokens() int64 {
@@ -3004,6 +3066,13 @@ func (x *CountTokensResponse) GetInputTokens() int64 {
 		return *x.InputTokens
 	}
 	return 0
+}
+
+func (x *CountTokensResponse) GetContextManagement() *ContextManagementCount {
+	if x != nil {
+		return x.ContextManagement
+	}
+	return nil
 }
 
 func (x *CountTokensResponse) GetExtraJson() string {
@@ -3017,15 +3086,18 @@ var File_claude_grpc_v1_messages_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\n" +
-	"\x1dclaude_grpc/v1/messages.proto\x12\x0eclaude_grpc.v1\x1a\x1cclaude_grpc/v1/content.proto\x1a\x1aclaude_grpc/v1/tools.proto\x1a\x19claude_grpc/v1/wire.proto\"\xd8\x01\n" +
+	"\x1dclaude_grpc/v1/messages.proto\x12\x0eclaude_grpc.v1\x1a\x1aclaude_grpc/v1/cache.proto\x1a\x1cclaude_grpc/v1/content.proto\x1a\x1cclaude_grpc/v1/context.proto\x1a\x1eclaude_grpc/v1/fallbacks.proto\x1a\x18claude_grpc/v1/mcp.proto\x1a\x1cclaude_grpc/v1/outcome.proto\x1a\x1bclaude_grpc/v1/params.proto\x1a\x1aclaude_grpc/v1/tools.proto\x1a\x19claude_grpc/v1/wire.proto\"\xd7\x02\n" +
 	"\fInputMessage\x120\n" +
-	"\x04role\x18\x01 \x01(\x0e2\x14.claude_grpc.v1.RoleB\x06\xa2\xbb\x18\x02\x18\x01R\x04role\x12>\n" +
-	"\acontent\x18\x02 \x03(\v2\x1c.claude_grpc.v1.ContentBlockB\x06\xa2\xbb\x18\x02 \x01R\acontent\x12&\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x14.claude_grpc.v1.RoleB\x06\xa2\xbb\x18\x02\x18\x01R\x04role\x12M\n" +
+	"\acontent\x18\x02 \x03(\v2\x1c.claude_grpc.v1.ContentBlockB\x15\xa2\xbb\x18\x11 \x01z\routput_configR\acontent\x12&\n" +
 	"\x04text\x18\x03 \x01(\tB\r\xa2\xbb\x18\t\n" +
-	"\acontentH\x00R\x04text\x88\x01\x01\x12%\n" +
+	"\acontentH\x00R\x04text\x88\x01\x01\x12\x1e\n" +
+	"\bclear_at\x18\x04 \x01(\tH\x01R\aclearAt\x88\x01\x01\x12A\n" +
+	"\routput_config\x18\x05 \x01(\v2\x1c.claude_grpc.v1.OutputConfigR\foutputConfig\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\a\n" +
-	"\x05_text\"\xc8\a\n" +
+	"\x05_textB\v\n" +
+	"\t_clear_at\"\xb5\x0f\n" +
 	"\rMessageParams\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\x05model\x12,\n" +
 	"\n" +
@@ -3046,7 +3118,28 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x05top_k\x18\r \x01(\x05B\x06\xa2\xbb\x18\x02X\x01H\x04R\x04topK\x88\x01\x01\x12C\n" +
 	"\bmetadata\x18\x0e \x01(\v2\x1f.claude_grpc.v1.RequestMetadataB\x06\xa2\xbb\x18\x02X\x01R\bmetadata\x12.\n" +
 	"\fservice_tier\x18\x0f \x01(\tB\x06\xa2\xbb\x18\x02X\x01H\x05R\vserviceTier\x88\x01\x01\x12A\n" +
-	"\rcache_control\x18\x10 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12%\n" +
+	"\rcache_control\x18\x10 \x01(\v2\x1c.claude_grpc.v1.CacheControlR\fcacheControl\x12\x19\n" +
+	"\x05speed\x18\x16 \x01(\tH\x06R\x05speed\x88\x01\x01\x120\n" +
+	"\rinference_geo\x18\x17 \x01(\tB\x06\xa2\xbb\x18\x02X\x01H\aR\finferenceGeo\x88\x01\x01\x12?\n" +
+	"\tcontainer\x18\x11 \x01(\v2\x19.claude_grpc.v1.ContainerB\x06\xa2\xbb\x18\x02X\x01R\tcontainer\x129\n" +
+	"\fcontainer_id\x18\x12 \x01(\tB\x11\xa2\xbb\x18\r\n" +
+	"\tcontainerX\x01H\bR\vcontainerId\x88\x01\x01\x12K\n" +
+	"\vdiagnostics\x18\x18 \x01(\v2!.claude_grpc.v1.DiagnosticsParamsB\x06\xa2\xbb\x18\x02X\x01R\vdiagnostics\x12P\n" +
+	"\x12context_management\x18\x13 \x01(\v2!.claude_grpc.v1.ContextManagementR\x11contextManagement\x12:\n" +
+	"\n" +
+	"compaction\x18\x14 \x01(\v2\x1a.claude_grpc.v1.CompactionR\n" +
+	"compaction\x12:\n" +
+	"\vmcp_servers\x18\x15 \x03(\v2\x19.claude_grpc.v1.McpServerR\n" +
+	"mcpServers\x12>\n" +
+	"\tfallbacks\x18\x19 \x03(\v2\x18.claude_grpc.v1.FallbackB\x06\xa2\xbb\x18\x02X\x01R\tfallbacks\x12A\n" +
+	"\x10fallbacks_preset\x18\x1a \x01(\tB\x11\xa2\xbb\x18\r\n" +
+	"\tfallbacksX\x01H\tR\x0ffallbacksPreset\x88\x01\x01\x12?\n" +
+	"\x15fallback_credit_token\x18\x1b \x01(\tB\x06\xa2\xbb\x18\x02X\x01H\n" +
+	"R\x13fallbackCreditToken\x88\x01\x01\x12f\n" +
+	"\x0ffallback_credit\x18\x1c \x01(\v2\x1e.claude_grpc.v1.FallbackCreditB\x1d\xa2\xbb\x18\x19\n" +
+	"\x15fallback_credit_tokenX\x01R\x0efallbackCredit\x12=\n" +
+	"\x06thread\x18\x1d \x01(\v2\x1d.claude_grpc.v1.MessageThreadB\x06\xa2\xbb\x18\x02X\x01R\x06thread\x12D\n" +
+	"\x0ebilling_policy\x18\x1e \x01(\v2\x1d.claude_grpc.v1.BillingPolicyR\rbillingPolicy\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\x12B\n" +
 	"\bmessages\x18\x03 \x03(\v2\x1c.claude_grpc.v1.InputMessageB\b\xa2\xbb\x18\x04\x18\x01 \x01R\bmessagesB\r\n" +
@@ -3055,13 +3148,12 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_pB\b\n" +
 	"\x06_top_kB\x0f\n" +
-	"\r_service_tier\"b\n" +
-	"\x0fRequestMetadata\x12\x1c\n" +
-	"\auser_id\x18\x01 \x01(\tH\x00R\x06userId\x88\x01\x01\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\n" +
-	"\n" +
-	"\b_user_id\"\xaf\x03\n" +
+	"\r_service_tierB\b\n" +
+	"\x06_speedB\x10\n" +
+	"\x0e_inference_geoB\x0f\n" +
+	"\r_container_idB\x13\n" +
+	"\x11_fallbacks_presetB\x18\n" +
+	"\x16_fallback_credit_token\"\xaf\x03\n" +
 	"\x0eThinkingConfig\x12\x1a\n" +
 	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12J\n" +
 	"\aenabled\x18\x02 \x01(\v2\x1f.claude_grpc.v1.ThinkingEnabledB\r\xa2\xbb\x18\t*\aenabledH\x00R\aenabled\x12N\n" +
@@ -3072,17 +3164,19 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\rbetween_tools\x18\x05 \x01(\v2$.claude_grpc.v1.ThinkingBetweenToolsB\x13\xa2\xbb\x18\x0f*\rbetween_toolsH\x00R\fbetweenTools\x12)\n" +
 	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
 	"opaqueJsonB\b\n" +
-	"\x06config\"\xa7\x01\n" +
+	"\x06config\"\xf2\x01\n" +
 	"\x0fThinkingEnabled\x120\n" +
 	"\rbudget_tokens\x18\x01 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01H\x00R\fbudgetTokens\x88\x01\x01\x12\x1d\n" +
-	"\adisplay\x18\x02 \x01(\tH\x01R\adisplay\x88\x01\x01\x12%\n" +
+	"\adisplay\x18\x02 \x01(\tH\x01R\adisplay\x88\x01\x01\x12I\n" +
+	"\rblock_binding\x18\x03 \x01(\v2$.claude_grpc.v1.ThinkingBlockBindingR\fblockBinding\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x10\n" +
 	"\x0e_budget_tokensB\n" +
 	"\n" +
-	"\b_display\"d\n" +
+	"\b_display\"\xaf\x01\n" +
 	"\x10ThinkingAdaptive\x12\x1d\n" +
-	"\adisplay\x18\x01 \x01(\tH\x00R\adisplay\x88\x01\x01\x12%\n" +
+	"\adisplay\x18\x01 \x01(\tH\x00R\adisplay\x88\x01\x01\x12I\n" +
+	"\rblock_binding\x18\x02 \x01(\v2$.claude_grpc.v1.ThinkingBlockBindingR\fblockBinding\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\n" +
 	"\n" +
@@ -3092,26 +3186,23 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"=\n" +
 	"\x14ThinkingBetweenTools\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x93\x01\n" +
-	"\fOutputConfig\x12\x1b\n" +
-	"\x06effort\x18\x01 \x01(\tH\x00R\x06effort\x88\x01\x01\x124\n" +
-	"\x06format\x18\x02 \x01(\v2\x1c.claude_grpc.v1.OutputFormatR\x06format\x12%\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x99\x01\n" +
+	"\x14ThinkingBlockBinding\x12=\n" +
+	"\x18prefix_mismatch_behavior\x18\x01 \x01(\tH\x00R\x16prefixMismatchBehavior\x88\x01\x01\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\t\n" +
-	"\a_effort\"\xb7\x01\n" +
-	"\fOutputFormat\x12\x1a\n" +
-	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12V\n" +
-	"\vjson_schema\x18\x02 \x01(\v2 .claude_grpc.v1.JsonSchemaFormatB\x11\xa2\xbb\x18\r*\vjson_schemaH\x00R\n" +
-	"jsonSchema\x12)\n" +
-	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
-	"opaqueJsonB\b\n" +
-	"\x06format\"l\n" +
-	"\x10JsonSchemaFormat\x121\n" +
-	"\vschema_json\x18\x01 \x01(\tB\x10\xa2\xbb\x18\f\n" +
-	"\x06schema\x10\x02\x18\x01R\n" +
-	"schemaJson\x12%\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x1b\n" +
+	"\x19_prefix_mismatch_behavior\"\xa8\x02\n" +
+	"\bFallback\x12\x1e\n" +
+	"\x05model\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x01 \x01R\x05model\x12\"\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xbe\x03\n" +
+	"max_tokens\x18\x02 \x01(\x05H\x00R\tmaxTokens\x88\x01\x01\x12:\n" +
+	"\bthinking\x18\x03 \x01(\v2\x1e.claude_grpc.v1.ThinkingConfigR\bthinking\x12A\n" +
+	"\routput_config\x18\x04 \x01(\v2\x1c.claude_grpc.v1.OutputConfigR\foutputConfig\x12\x19\n" +
+	"\x05speed\x18\x05 \x01(\tH\x01R\x05speed\x88\x01\x01\x12%\n" +
+	"\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\r\n" +
+	"\v_max_tokensB\b\n" +
+	"\x06_speed\"\xa8\x06\n" +
 	"\x10AssistantMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12(\n" +
@@ -3123,10 +3214,16 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x0fstop_reason_raw\x18\a \x01(\tB\x11\xa2\xbb\x18\r\n" +
 	"\vstop_reasonR\rstopReasonRaw\x12(\n" +
 	"\rstop_sequence\x18\b \x01(\tH\x00R\fstopSequence\x88\x01\x01\x12+\n" +
-	"\x05usage\x18\t \x01(\v2\x15.claude_grpc.v1.UsageR\x05usage\x12%\n" +
+	"\x05usage\x18\t \x01(\v2\x15.claude_grpc.v1.UsageR\x05usage\x12>\n" +
+	"\fstop_details\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.StopDetailsR\vstopDetails\x127\n" +
+	"\tcontainer\x18\v \x01(\v2\x19.claude_grpc.v1.ContainerR\tcontainer\x12=\n" +
+	"\vdiagnostics\x18\f \x01(\v2\x1b.claude_grpc.v1.DiagnosticsR\vdiagnostics\x12V\n" +
+	"\x12context_management\x18\r \x01(\v2'.claude_grpc.v1.ContextManagementResultR\x11contextManagement\x12X\n" +
+	"\x15input_transformations\x18\x0e \x03(\v2#.claude_grpc.v1.InputTransformationR\x14inputTransformations\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x10\n" +
-	"\x0e_stop_sequence\"\xe1\x05\n" +
+	"\x0e_stop_sequence\"\xef\x06\n" +
 	"\x05Usage\x12&\n" +
 	"\finput_tokens\x18\x01 \x01(\x03H\x00R\vinputTokens\x88\x01\x01\x12(\n" +
 	"\routput_tokens\x18\x02 \x01(\x03H\x01R\foutputTokens\x88\x01\x01\x12B\n" +
@@ -3138,7 +3235,11 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\fservice_tier\x18\b \x01(\tH\x04R\vserviceTier\x88\x01\x01\x12(\n" +
 	"\rinference_geo\x18\t \x01(\tH\x05R\finferenceGeo\x88\x01\x01\x12\x19\n" +
 	"\x05speed\x18\n" +
-	" \x01(\tH\x06R\x05speed\x88\x01\x01\x12%\n" +
+	" \x01(\tH\x06R\x05speed\x88\x01\x01\x12>\n" +
+	"\n" +
+	"iterations\x18\v \x03(\v2\x1e.claude_grpc.v1.IterationUsageR\n" +
+	"iterations\x12L\n" +
+	"\x0ffallback_credit\x18\f \x01(\v2#.claude_grpc.v1.FallbackCreditUsageR\x0efallbackCredit\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x0f\n" +
 	"\r_input_tokensB\x10\n" +
@@ -3147,26 +3248,7 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x18_cache_read_input_tokensB\x0f\n" +
 	"\r_service_tierB\x10\n" +
 	"\x0e_inference_geoB\b\n" +
-	"\x06_speed\"\xf2\x01\n" +
-	"\rCacheCreation\x12>\n" +
-	"\x19ephemeral_5m_input_tokens\x18\x01 \x01(\x03H\x00R\x16ephemeral5mInputTokens\x88\x01\x01\x12>\n" +
-	"\x19ephemeral_1h_input_tokens\x18\x02 \x01(\x03H\x01R\x16ephemeral1hInputTokens\x88\x01\x01\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x1c\n" +
-	"\x1a_ephemeral_5m_input_tokensB\x1c\n" +
-	"\x1a_ephemeral_1h_input_tokens\"\xcf\x01\n" +
-	"\x0fServerToolUsage\x123\n" +
-	"\x13web_search_requests\x18\x01 \x01(\x03H\x00R\x11webSearchRequests\x88\x01\x01\x121\n" +
-	"\x12web_fetch_requests\x18\x02 \x01(\x03H\x01R\x10webFetchRequests\x88\x01\x01\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x16\n" +
-	"\x14_web_search_requestsB\x15\n" +
-	"\x13_web_fetch_requests\"~\n" +
-	"\x13OutputTokensDetails\x12,\n" +
-	"\x0fthinking_tokens\x18\x01 \x01(\x03H\x00R\x0ethinkingTokens\x88\x01\x01\x12%\n" +
-	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x12\n" +
-	"\x10_thinking_tokens\"\xa5\x02\n" +
+	"\x06_speed\"\xa5\x02\n" +
 	"\x14CreateMessageRequest\x125\n" +
 	"\x06params\x18\x01 \x01(\v2\x1d.claude_grpc.v1.MessageParamsR\x06params\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
@@ -3216,7 +3298,7 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\x05index\x128\n" +
 	"\x05delta\x18\x02 \x01(\v2\x1a.claude_grpc.v1.BlockDeltaB\x06\xa2\xbb\x18\x02\x18\x01R\x05delta\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xb0\x04\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x96\x05\n" +
 	"\n" +
 	"BlockDelta\x12\x1a\n" +
 	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12L\n" +
@@ -3226,18 +3308,21 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x0ethinking_delta\x18\x03 \x01(\v2\x1d.claude_grpc.v1.ThinkingDeltaB\x14\xa2\xbb\x18\x10*\x0ethinking_deltaH\x00R\rthinkingDelta\x12`\n" +
 	"\x0fsignature_delta\x18\x04 \x01(\v2\x1e.claude_grpc.v1.SignatureDeltaB\x15\xa2\xbb\x18\x11*\x0fsignature_deltaH\x00R\x0esignatureDelta\x12b\n" +
 	"\x10input_json_delta\x18\x05 \x01(\v2\x1e.claude_grpc.v1.InputJsonDeltaB\x16\xa2\xbb\x18\x12*\x10input_json_deltaH\x00R\x0einputJsonDelta\x12`\n" +
-	"\x0fcitations_delta\x18\x06 \x01(\v2\x1e.claude_grpc.v1.CitationsDeltaB\x15\xa2\xbb\x18\x11*\x0fcitations_deltaH\x00R\x0ecitationsDelta\x12)\n" +
+	"\x0fcitations_delta\x18\x06 \x01(\v2\x1e.claude_grpc.v1.CitationsDeltaB\x15\xa2\xbb\x18\x11*\x0fcitations_deltaH\x00R\x0ecitationsDelta\x12d\n" +
+	"\x10compaction_delta\x18\a \x01(\v2\x1f.claude_grpc.v1.CompactionDeltaB\x16\xa2\xbb\x18\x12*\x10compaction_deltaH\x00R\x0fcompactionDelta\x12)\n" +
 	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
 	"opaqueJsonB\a\n" +
 	"\x05delta\"N\n" +
 	"\tTextDelta\x12\x1a\n" +
 	"\x04text\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04text\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"Z\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x9f\x01\n" +
 	"\rThinkingDelta\x12\"\n" +
-	"\bthinking\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\bthinking\x12%\n" +
+	"\bthinking\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\bthinking\x12.\n" +
+	"\x10estimated_tokens\x18\x02 \x01(\x03H\x00R\x0festimatedTokens\x88\x01\x01\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"]\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x13\n" +
+	"\x11_estimated_tokens\"]\n" +
 	"\x0eSignatureDelta\x12$\n" +
 	"\tsignature\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\tsignature\x12%\n" +
 	"\n" +
@@ -3249,22 +3334,34 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x0eCitationsDelta\x12<\n" +
 	"\bcitation\x18\x01 \x01(\v2\x18.claude_grpc.v1.CitationB\x06\xa2\xbb\x18\x02\x18\x01R\bcitation\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"W\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xab\x01\n" +
+	"\x0fCompactionDelta\x12\x1d\n" +
+	"\acontent\x18\x01 \x01(\tH\x00R\acontent\x88\x01\x01\x120\n" +
+	"\x11encrypted_content\x18\x02 \x01(\tH\x01R\x10encryptedContent\x88\x01\x01\x12%\n" +
+	"\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\n" +
+	"\n" +
+	"\b_contentB\x14\n" +
+	"\x12_encrypted_content\"W\n" +
 	"\x10ContentBlockStop\x12\x1c\n" +
 	"\x05index\x18\x01 \x01(\x05B\x06\xa2\xbb\x18\x02\x18\x01R\x05index\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x9f\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xd1\x02\n" +
 	"\fMessageDelta\x12;\n" +
 	"\x05delta\x18\x01 \x01(\v2\x1d.claude_grpc.v1.MessageChangeB\x06\xa2\xbb\x18\x02\x18\x01R\x05delta\x12+\n" +
-	"\x05usage\x18\x02 \x01(\v2\x15.claude_grpc.v1.UsageR\x05usage\x12%\n" +
+	"\x05usage\x18\x02 \x01(\v2\x15.claude_grpc.v1.UsageR\x05usage\x12V\n" +
+	"\x12context_management\x18\x03 \x01(\v2'.claude_grpc.v1.ContextManagementResultR\x11contextManagement\x12X\n" +
+	"\x15input_transformations\x18\x04 \x03(\v2#.claude_grpc.v1.InputTransformationR\x14inputTransformations\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xea\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xe3\x02\n" +
 	"\rMessageChange\x12;\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x1a.claude_grpc.v1.StopReasonR\n" +
 	"stopReason\x129\n" +
 	"\x0fstop_reason_raw\x18\x02 \x01(\tB\x11\xa2\xbb\x18\r\n" +
 	"\vstop_reasonR\rstopReasonRaw\x12(\n" +
-	"\rstop_sequence\x18\x03 \x01(\tH\x00R\fstopSequence\x88\x01\x01\x12%\n" +
+	"\rstop_sequence\x18\x03 \x01(\tH\x00R\fstopSequence\x88\x01\x01\x12>\n" +
+	"\fstop_details\x18\x04 \x01(\v2\x1b.claude_grpc.v1.StopDetailsR\vstopDetails\x127\n" +
+	"\tcontainer\x18\x05 \x01(\v2\x19.claude_grpc.v1.ContainerR\tcontainer\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x10\n" +
 	"\x0e_stop_sequence\"x\n" +
@@ -3283,9 +3380,10 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01B\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_idB\x12\n" +
-	"\x10_user_profile_id\"u\n" +
+	"\x10_user_profile_id\"\xcc\x01\n" +
 	"\x13CountTokensResponse\x12&\n" +
-	"\finput_tokens\x18\x01 \x01(\x03H\x00R\vinputTokens\x88\x01\x01\x12%\n" +
+	"\finput_tokens\x18\x01 \x01(\x03H\x00R\vinputTokens\x88\x01\x01\x12U\n" +
+	"\x12context_management\x18\x02 \x01(\v2&.claude_grpc.v1.ContextManagementCountR\x11contextManagement\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x0f\n" +
 	"\r_input_tokens*u\n" +
@@ -3328,113 +3426,154 @@ func file_claude_grpc_v1_messages_proto_rawDescGZIP() []byte {
 }
 
 var file_claude_grpc_v1_messages_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_claude_grpc_v1_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_claude_grpc_v1_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_claude_grpc_v1_messages_proto_goTypes = []any{
-	(Role)(0),                     // 0: claude_grpc.v1.Role
-	(StopReason)(0),               // 1: claude_grpc.v1.StopReason
-	(*InputMessage)(nil),          // 2: claude_grpc.v1.InputMessage
-	(*MessageParams)(nil),         // 3: claude_grpc.v1.MessageParams
-	(*RequestMetadata)(nil),       // 4: claude_grpc.v1.RequestMetadata
-	(*ThinkingConfig)(nil),        // 5: claude_grpc.v1.ThinkingConfig
-	(*ThinkingEnabled)(nil),       // 6: claude_grpc.v1.ThinkingEnabled
-	(*ThinkingAdaptive)(nil),      // 7: claude_grpc.v1.ThinkingAdaptive
-	(*ThinkingDisabled)(nil),      // 8: claude_grpc.v1.ThinkingDisabled
-	(*ThinkingBetweenTools)(nil),  // 9: claude_grpc.v1.ThinkingBetweenTools
-	(*OutputConfig)(nil),          // 10: claude_grpc.v1.OutputConfig
-	(*OutputFormat)(nil),          // 11: claude_grpc.v1.OutputFormat
-	(*JsonSchemaFormat)(nil),      // 12: claude_grpc.v1.JsonSchemaFormat
-	(*AssistantMessage)(nil),      // 13: claude_grpc.v1.AssistantMessage
-	(*Usage)(nil),                 // 14: claude_grpc.v1.Usage
-	(*CacheCreation)(nil),         // 15: claude_grpc.v1.CacheCreation
-	(*ServerToolUsage)(nil),       // 16: claude_grpc.v1.ServerToolUsage
-	(*OutputTokensDetails)(nil),   // 17: claude_grpc.v1.OutputTokensDetails
-	(*CreateMessageRequest)(nil),  // 18: claude_grpc.v1.CreateMessageRequest
-	(*CreateMessageResponse)(nil), // 19: claude_grpc.v1.CreateMessageResponse
-	(*StreamMessageRequest)(nil),  // 20: claude_grpc.v1.StreamMessageRequest
-	(*StreamOptions)(nil),         // 21: claude_grpc.v1.StreamOptions
-	(*StreamMessageResponse)(nil), // 22: claude_grpc.v1.StreamMessageResponse
-	(*MessageStart)(nil),          // 23: claude_grpc.v1.MessageStart
-	(*ContentBlockStart)(nil),     // 24: claude_grpc.v1.ContentBlockStart
-	(*ContentBlockDelta)(nil),     // 25: claude_grpc.v1.ContentBlockDelta
-	(*BlockDelta)(nil),            // 26: claude_grpc.v1.BlockDelta
-	(*TextDelta)(nil),             // 27: claude_grpc.v1.TextDelta
-	(*ThinkingDelta)(nil),         // 28: claude_grpc.v1.ThinkingDelta
-	(*SignatureDelta)(nil),        // 29: claude_grpc.v1.SignatureDelta
-	(*InputJsonDelta)(nil),        // 30: claude_grpc.v1.InputJsonDelta
-	(*CitationsDelta)(nil),        // 31: claude_grpc.v1.CitationsDelta
-	(*ContentBlockStop)(nil),      // 32: claude_grpc.v1.ContentBlockStop
-	(*MessageDelta)(nil),          // 33: claude_grpc.v1.MessageDelta
-	(*MessageChange)(nil),         // 34: claude_grpc.v1.MessageChange
-	(*MessageStop)(nil),           // 35: claude_grpc.v1.MessageStop
-	(*Ping)(nil),                  // 36: claude_grpc.v1.Ping
-	(*CountTokensRequest)(nil),    // 37: claude_grpc.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),   // 38: claude_grpc.v1.CountTokensResponse
-	(*ContentBlock)(nil),          // 39: claude_grpc.v1.ContentBlock
-	(*Tool)(nil),                  // 40: claude_grpc.v1.Tool
-	(*ToolChoice)(nil),            // 41: claude_grpc.v1.ToolChoice
-	(*CacheControl)(nil),          // 42: claude_grpc.v1.CacheControl
-	(*Citation)(nil),              // 43: claude_grpc.v1.Citation
+	(Role)(0),                       // 0: claude_grpc.v1.Role
+	(StopReason)(0),                 // 1: claude_grpc.v1.StopReason
+	(*InputMessage)(nil),            // 2: claude_grpc.v1.InputMessage
+	(*MessageParams)(nil),           // 3: claude_grpc.v1.MessageParams
+	(*ThinkingConfig)(nil),          // 4: claude_grpc.v1.ThinkingConfig
+	(*ThinkingEnabled)(nil),         // 5: claude_grpc.v1.ThinkingEnabled
+	(*ThinkingAdaptive)(nil),        // 6: claude_grpc.v1.ThinkingAdaptive
+	(*ThinkingDisabled)(nil),        // 7: claude_grpc.v1.ThinkingDisabled
+	(*ThinkingBetweenTools)(nil),    // 8: claude_grpc.v1.ThinkingBetweenTools
+	(*ThinkingBlockBinding)(nil),    // 9: claude_grpc.v1.ThinkingBlockBinding
+	(*Fallback)(nil),                // 10: claude_grpc.v1.Fallback
+	(*AssistantMessage)(nil),        // 11: claude_grpc.v1.AssistantMessage
+	(*Usage)(nil),                   // 12: claude_grpc.v1.Usage
+	(*CreateMessageRequest)(nil),    // 13: claude_grpc.v1.CreateMessageRequest
+	(*CreateMessageResponse)(nil),   // 14: claude_grpc.v1.CreateMessageResponse
+	(*StreamMessageRequest)(nil),    // 15: claude_grpc.v1.StreamMessageRequest
+	(*StreamOptions)(nil),           // 16: claude_grpc.v1.StreamOptions
+	(*StreamMessageResponse)(nil),   // 17: claude_grpc.v1.StreamMessageResponse
+	(*MessageStart)(nil),            // 18: claude_grpc.v1.MessageStart
+	(*ContentBlockStart)(nil),       // 19: claude_grpc.v1.ContentBlockStart
+	(*ContentBlockDelta)(nil),       // 20: claude_grpc.v1.ContentBlockDelta
+	(*BlockDelta)(nil),              // 21: claude_grpc.v1.BlockDelta
+	(*TextDelta)(nil),               // 22: claude_grpc.v1.TextDelta
+	(*ThinkingDelta)(nil),           // 23: claude_grpc.v1.ThinkingDelta
+	(*SignatureDelta)(nil),          // 24: claude_grpc.v1.SignatureDelta
+	(*InputJsonDelta)(nil),          // 25: claude_grpc.v1.InputJsonDelta
+	(*CitationsDelta)(nil),          // 26: claude_grpc.v1.CitationsDelta
+	(*CompactionDelta)(nil),         // 27: claude_grpc.v1.CompactionDelta
+	(*ContentBlockStop)(nil),        // 28: claude_grpc.v1.ContentBlockStop
+	(*MessageDelta)(nil),            // 29: claude_grpc.v1.MessageDelta
+	(*MessageChange)(nil),           // 30: claude_grpc.v1.MessageChange
+	(*MessageStop)(nil),             // 31: claude_grpc.v1.MessageStop
+	(*Ping)(nil),                    // 32: claude_grpc.v1.Ping
+	(*CountTokensRequest)(nil),      // 33: claude_grpc.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),     // 34: claude_grpc.v1.CountTokensResponse
+	(*ContentBlock)(nil),            // 35: claude_grpc.v1.ContentBlock
+	(*OutputConfig)(nil),            // 36: claude_grpc.v1.OutputConfig
+	(*Tool)(nil),                    // 37: claude_grpc.v1.Tool
+	(*ToolChoice)(nil),              // 38: claude_grpc.v1.ToolChoice
+	(*RequestMetadata)(nil),         // 39: claude_grpc.v1.RequestMetadata
+	(*CacheControl)(nil),            // 40: claude_grpc.v1.CacheControl
+	(*Container)(nil),               // 41: claude_grpc.v1.Container
+	(*DiagnosticsParams)(nil),       // 42: claude_grpc.v1.DiagnosticsParams
+	(*ContextManagement)(nil),       // 43: claude_grpc.v1.ContextManagement
+	(*Compaction)(nil),              // 44: claude_grpc.v1.Compaction
+	(*McpServer)(nil),               // 45: claude_grpc.v1.McpServer
+	(*FallbackCredit)(nil),          // 46: claude_grpc.v1.FallbackCredit
+	(*MessageThread)(nil),           // 47: claude_grpc.v1.MessageThread
+	(*BillingPolicy)(nil),           // 48: claude_grpc.v1.BillingPolicy
+	(*StopDetails)(nil),             // 49: claude_grpc.v1.StopDetails
+	(*Diagnostics)(nil),             // 50: claude_grpc.v1.Diagnostics
+	(*ContextManagementResult)(nil), // 51: claude_grpc.v1.ContextManagementResult
+	(*InputTransformation)(nil),     // 52: claude_grpc.v1.InputTransformation
+	(*CacheCreation)(nil),           // 53: claude_grpc.v1.CacheCreation
+	(*ServerToolUsage)(nil),         // 54: claude_grpc.v1.ServerToolUsage
+	(*OutputTokensDetails)(nil),     // 55: claude_grpc.v1.OutputTokensDetails
+	(*IterationUsage)(nil),          // 56: claude_grpc.v1.IterationUsage
+	(*FallbackCreditUsage)(nil),     // 57: claude_grpc.v1.FallbackCreditUsage
+	(*Citation)(nil),                // 58: claude_grpc.v1.Citation
+	(*ContextManagementCount)(nil),  // 59: claude_grpc.v1.ContextManagementCount
 }
 var file_claude_grpc_v1_messages_proto_depIdxs = []int32{
 	0,  // 0: claude_grpc.v1.InputMessage.role:type_name -> claude_grpc.v1.Role
-	39, // 1: claude_grpc.v1.InputMessage.content:type_name -> claude_grpc.v1.ContentBlock
-	39, // 2: claude_grpc.v1.MessageParams.system:type_name -> claude_grpc.v1.ContentBlock
-	40, // 3: claude_grpc.v1.MessageParams.tools:type_name -> claude_grpc.v1.Tool
-	41, // 4: claude_grpc.v1.MessageParams.tool_choice:type_name -> claude_grpc.v1.ToolChoice
-	5,  // 5: claude_grpc.v1.MessageParams.thinking:type_name -> claude_grpc.v1.ThinkingConfig
-	10, // 6: claude_grpc.v1.MessageParams.output_config:type_name -> claude_grpc.v1.OutputConfig
-	4,  // 7: claude_grpc.v1.MessageParams.metadata:type_name -> claude_grpc.v1.RequestMetadata
-	42, // 8: claude_grpc.v1.MessageParams.cache_control:type_name -> claude_grpc.v1.CacheControl
-	2,  // 9: claude_grpc.v1.MessageParams.messages:type_name -> claude_grpc.v1.InputMessage
-	6,  // 10: claude_grpc.v1.ThinkingConfig.enabled:type_name -> claude_grpc.v1.ThinkingEnabled
-	7,  // 11: claude_grpc.v1.ThinkingConfig.adaptive:type_name -> claude_grpc.v1.ThinkingAdaptive
-	8,  // 12: claude_grpc.v1.ThinkingConfig.disabled:type_name -> claude_grpc.v1.ThinkingDisabled
-	9,  // 13: claude_grpc.v1.ThinkingConfig.between_tools:type_name -> claude_grpc.v1.ThinkingBetweenTools
-	11, // 14: claude_grpc.v1.OutputConfig.format:type_name -> claude_grpc.v1.OutputFormat
-	12, // 15: claude_grpc.v1.OutputFormat.json_schema:type_name -> claude_grpc.v1.JsonSchemaFormat
-	0,  // 16: claude_grpc.v1.AssistantMessage.role:type_name -> claude_grpc.v1.Role
-	39, // 17: claude_grpc.v1.AssistantMessage.content:type_name -> claude_grpc.v1.ContentBlock
-	1,  // 18: claude_grpc.v1.AssistantMessage.stop_reason:type_name -> claude_grpc.v1.StopReason
-	14, // 19: claude_grpc.v1.AssistantMessage.usage:type_name -> claude_grpc.v1.Usage
-	15, // 20: claude_grpc.v1.Usage.cache_creation:type_name -> claude_grpc.v1.CacheCreation
-	16, // 21: claude_grpc.v1.Usage.server_tool_use:type_name -> claude_grpc.v1.ServerToolUsage
-	17, // 22: claude_grpc.v1.Usage.output_tokens_details:type_name -> claude_grpc.v1.OutputTokensDetails
-	3,  // 23: claude_grpc.v1.CreateMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
-	13, // 24: claude_grpc.v1.CreateMessageResponse.message:type_name -> claude_grpc.v1.AssistantMessage
-	3,  // 25: claude_grpc.v1.StreamMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
-	21, // 26: claude_grpc.v1.StreamMessageRequest.stream_options:type_name -> claude_grpc.v1.StreamOptions
-	25, // 27: claude_grpc.v1.StreamMessageResponse.content_block_delta:type_name -> claude_grpc.v1.ContentBlockDelta
-	24, // 28: claude_grpc.v1.StreamMessageResponse.content_block_start:type_name -> claude_grpc.v1.ContentBlockStart
-	32, // 29: claude_grpc.v1.StreamMessageResponse.content_block_stop:type_name -> claude_grpc.v1.ContentBlockStop
-	23, // 30: claude_grpc.v1.StreamMessageResponse.message_start:type_name -> claude_grpc.v1.MessageStart
-	33, // 31: claude_grpc.v1.StreamMessageResponse.message_delta:type_name -> claude_grpc.v1.MessageDelta
-	35, // 32: claude_grpc.v1.StreamMessageResponse.message_stop:type_name -> claude_grpc.v1.MessageStop
-	36, // 33: claude_grpc.v1.StreamMessageResponse.ping:type_name -> claude_grpc.v1.Ping
-	13, // 34: claude_grpc.v1.MessageStart.message:type_name -> claude_grpc.v1.AssistantMessage
-	39, // 35: claude_grpc.v1.ContentBlockStart.content_block:type_name -> claude_grpc.v1.ContentBlock
-	26, // 36: claude_grpc.v1.ContentBlockDelta.delta:type_name -> claude_grpc.v1.BlockDelta
-	27, // 37: claude_grpc.v1.BlockDelta.text_delta:type_name -> claude_grpc.v1.TextDelta
-	28, // 38: claude_grpc.v1.BlockDelta.thinking_delta:type_name -> claude_grpc.v1.ThinkingDelta
-	29, // 39: claude_grpc.v1.BlockDelta.signature_delta:type_name -> claude_grpc.v1.SignatureDelta
-	30, // 40: claude_grpc.v1.BlockDelta.input_json_delta:type_name -> claude_grpc.v1.InputJsonDelta
-	31, // 41: claude_grpc.v1.BlockDelta.citations_delta:type_name -> claude_grpc.v1.CitationsDelta
-	43, // 42: claude_grpc.v1.CitationsDelta.citation:type_name -> claude_grpc.v1.Citation
-	34, // 43: claude_grpc.v1.MessageDelta.delta:type_name -> claude_grpc.v1.MessageChange
-	14, // 44: claude_grpc.v1.MessageDelta.usage:type_name -> claude_grpc.v1.Usage
-	1,  // 45: claude_grpc.v1.MessageChange.stop_reason:type_name -> claude_grpc.v1.StopReason
-	13, // 46: claude_grpc.v1.MessageStop.message:type_name -> claude_grpc.v1.AssistantMessage
-	3,  // 47: claude_grpc.v1.CountTokensRequest.params:type_name -> claude_grpc.v1.MessageParams
-	18, // 48: claude_grpc.v1.MessagesService.CreateMessage:input_type -> claude_grpc.v1.CreateMessageRequest
-	20, // 49: claude_grpc.v1.MessagesService.StreamMessage:input_type -> claude_grpc.v1.StreamMessageRequest
-	37, // 50: claude_grpc.v1.MessagesService.CountTokens:input_type -> claude_grpc.v1.CountTokensRequest
-	19, // 51: claude_grpc.v1.MessagesService.CreateMessage:output_type -> claude_grpc.v1.CreateMessageResponse
-	22, // 52: claude_grpc.v1.MessagesService.StreamMessage:output_type -> claude_grpc.v1.StreamMessageResponse
-	38, // 53: claude_grpc.v1.MessagesService.CountTokens:output_type -> claude_grpc.v1.CountTokensResponse
-	51, // [51:54] is the sub-list for method output_type
-	48, // [48:51] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	35, // 1: claude_grpc.v1.InputMessage.content:type_name -> claude_grpc.v1.ContentBlock
+	36, // 2: claude_grpc.v1.InputMessage.output_config:type_name -> claude_grpc.v1.OutputConfig
+	35, // 3: claude_grpc.v1.MessageParams.system:type_name -> claude_grpc.v1.ContentBlock
+	37, // 4: claude_grpc.v1.MessageParams.tools:type_name -> claude_grpc.v1.Tool
+	38, // 5: claude_grpc.v1.MessageParams.tool_choice:type_name -> claude_grpc.v1.ToolChoice
+	4,  // 6: claude_grpc.v1.MessageParams.thinking:type_name -> claude_grpc.v1.ThinkingConfig
+	36, // 7: claude_grpc.v1.MessageParams.output_config:type_name -> claude_grpc.v1.OutputConfig
+	39, // 8: claude_grpc.v1.MessageParams.metadata:type_name -> claude_grpc.v1.RequestMetadata
+	40, // 9: claude_grpc.v1.MessageParams.cache_control:type_name -> claude_grpc.v1.CacheControl
+	41, // 10: claude_grpc.v1.MessageParams.container:type_name -> claude_grpc.v1.Container
+	42, // 11: claude_grpc.v1.MessageParams.diagnostics:type_name -> claude_grpc.v1.DiagnosticsParams
+	43, // 12: claude_grpc.v1.MessageParams.context_management:type_name -> claude_grpc.v1.ContextManagement
+	44, // 13: claude_grpc.v1.MessageParams.compaction:type_name -> claude_grpc.v1.Compaction
+	45, // 14: claude_grpc.v1.MessageParams.mcp_servers:type_name -> claude_grpc.v1.McpServer
+	10, // 15: claude_grpc.v1.MessageParams.fallbacks:type_name -> claude_grpc.v1.Fallback
+	46, // 16: claude_grpc.v1.MessageParams.fallback_credit:type_name -> claude_grpc.v1.FallbackCredit
+	47, // 17: claude_grpc.v1.MessageParams.thread:type_name -> claude_grpc.v1.MessageThread
+	48, // 18: claude_grpc.v1.MessageParams.billing_policy:type_name -> claude_grpc.v1.BillingPolicy
+	2,  // 19: claude_grpc.v1.MessageParams.messages:type_name -> claude_grpc.v1.InputMessage
+	5,  // 20: claude_grpc.v1.ThinkingConfig.enabled:type_name -> claude_grpc.v1.ThinkingEnabled
+	6,  // 21: claude_grpc.v1.ThinkingConfig.adaptive:type_name -> claude_grpc.v1.ThinkingAdaptive
+	7,  // 22: claude_grpc.v1.ThinkingConfig.disabled:type_name -> claude_grpc.v1.ThinkingDisabled
+	8,  // 23: claude_grpc.v1.ThinkingConfig.between_tools:type_name -> claude_grpc.v1.ThinkingBetweenTools
+	9,  // 24: claude_grpc.v1.ThinkingEnabled.block_binding:type_name -> claude_grpc.v1.ThinkingBlockBinding
+	9,  // 25: claude_grpc.v1.ThinkingAdaptive.block_binding:type_name -> claude_grpc.v1.ThinkingBlockBinding
+	4,  // 26: claude_grpc.v1.Fallback.thinking:type_name -> claude_grpc.v1.ThinkingConfig
+	36, // 27: claude_grpc.v1.Fallback.output_config:type_name -> claude_grpc.v1.OutputConfig
+	0,  // 28: claude_grpc.v1.AssistantMessage.role:type_name -> claude_grpc.v1.Role
+	35, // 29: claude_grpc.v1.AssistantMessage.content:type_name -> claude_grpc.v1.ContentBlock
+	1,  // 30: claude_grpc.v1.AssistantMessage.stop_reason:type_name -> claude_grpc.v1.StopReason
+	12, // 31: claude_grpc.v1.AssistantMessage.usage:type_name -> claude_grpc.v1.Usage
+	49, // 32: claude_grpc.v1.AssistantMessage.stop_details:type_name -> claude_grpc.v1.StopDetails
+	41, // 33: claude_grpc.v1.AssistantMessage.container:type_name -> claude_grpc.v1.Container
+	50, // 34: claude_grpc.v1.AssistantMessage.diagnostics:type_name -> claude_grpc.v1.Diagnostics
+	51, // 35: claude_grpc.v1.AssistantMessage.context_management:type_name -> claude_grpc.v1.ContextManagementResult
+	52, // 36: claude_grpc.v1.AssistantMessage.input_transformations:type_name -> claude_grpc.v1.InputTransformation
+	53, // 37: claude_grpc.v1.Usage.cache_creation:type_name -> claude_grpc.v1.CacheCreation
+	54, // 38: claude_grpc.v1.Usage.server_tool_use:type_name -> claude_grpc.v1.ServerToolUsage
+	55, // 39: claude_grpc.v1.Usage.output_tokens_details:type_name -> claude_grpc.v1.OutputTokensDetails
+	56, // 40: claude_grpc.v1.Usage.iterations:type_name -> claude_grpc.v1.IterationUsage
+	57, // 41: claude_grpc.v1.Usage.fallback_credit:type_name -> claude_grpc.v1.FallbackCreditUsage
+	3,  // 42: claude_grpc.v1.CreateMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
+	11, // 43: claude_grpc.v1.CreateMessageResponse.message:type_name -> claude_grpc.v1.AssistantMessage
+	3,  // 44: claude_grpc.v1.StreamMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
+	16, // 45: claude_grpc.v1.StreamMessageRequest.stream_options:type_name -> claude_grpc.v1.StreamOptions
+	20, // 46: claude_grpc.v1.StreamMessageResponse.content_block_delta:type_name -> claude_grpc.v1.ContentBlockDelta
+	19, // 47: claude_grpc.v1.StreamMessageResponse.content_block_start:type_name -> claude_grpc.v1.ContentBlockStart
+	28, // 48: claude_grpc.v1.StreamMessageResponse.content_block_stop:type_name -> claude_grpc.v1.ContentBlockStop
+	18, // 49: claude_grpc.v1.StreamMessageResponse.message_start:type_name -> claude_grpc.v1.MessageStart
+	29, // 50: claude_grpc.v1.StreamMessageResponse.message_delta:type_name -> claude_grpc.v1.MessageDelta
+	31, // 51: claude_grpc.v1.StreamMessageResponse.message_stop:type_name -> claude_grpc.v1.MessageStop
+	32, // 52: claude_grpc.v1.StreamMessageResponse.ping:type_name -> claude_grpc.v1.Ping
+	11, // 53: claude_grpc.v1.MessageStart.message:type_name -> claude_grpc.v1.AssistantMessage
+	35, // 54: claude_grpc.v1.ContentBlockStart.content_block:type_name -> claude_grpc.v1.ContentBlock
+	21, // 55: claude_grpc.v1.ContentBlockDelta.delta:type_name -> claude_grpc.v1.BlockDelta
+	22, // 56: claude_grpc.v1.BlockDelta.text_delta:type_name -> claude_grpc.v1.TextDelta
+	23, // 57: claude_grpc.v1.BlockDelta.thinking_delta:type_name -> claude_grpc.v1.ThinkingDelta
+	24, // 58: claude_grpc.v1.BlockDelta.signature_delta:type_name -> claude_grpc.v1.SignatureDelta
+	25, // 59: claude_grpc.v1.BlockDelta.input_json_delta:type_name -> claude_grpc.v1.InputJsonDelta
+	26, // 60: claude_grpc.v1.BlockDelta.citations_delta:type_name -> claude_grpc.v1.CitationsDelta
+	27, // 61: claude_grpc.v1.BlockDelta.compaction_delta:type_name -> claude_grpc.v1.CompactionDelta
+	58, // 62: claude_grpc.v1.CitationsDelta.citation:type_name -> claude_grpc.v1.Citation
+	30, // 63: claude_grpc.v1.MessageDelta.delta:type_name -> claude_grpc.v1.MessageChange
+	12, // 64: claude_grpc.v1.MessageDelta.usage:type_name -> claude_grpc.v1.Usage
+	51, // 65: claude_grpc.v1.MessageDelta.context_management:type_name -> claude_grpc.v1.ContextManagementResult
+	52, // 66: claude_grpc.v1.MessageDelta.input_transformations:type_name -> claude_grpc.v1.InputTransformation
+	1,  // 67: claude_grpc.v1.MessageChange.stop_reason:type_name -> claude_grpc.v1.StopReason
+	49, // 68: claude_grpc.v1.MessageChange.stop_details:type_name -> claude_grpc.v1.StopDetails
+	41, // 69: claude_grpc.v1.MessageChange.container:type_name -> claude_grpc.v1.Container
+	11, // 70: claude_grpc.v1.MessageStop.message:type_name -> claude_grpc.v1.AssistantMessage
+	3,  // 71: claude_grpc.v1.CountTokensRequest.params:type_name -> claude_grpc.v1.MessageParams
+	59, // 72: claude_grpc.v1.CountTokensResponse.context_management:type_name -> claude_grpc.v1.ContextManagementCount
+	13, // 73: claude_grpc.v1.MessagesService.CreateMessage:input_type -> claude_grpc.v1.CreateMessageRequest
+	15, // 74: claude_grpc.v1.MessagesService.StreamMessage:input_type -> claude_grpc.v1.StreamMessageRequest
+	33, // 75: claude_grpc.v1.MessagesService.CountTokens:input_type -> claude_grpc.v1.CountTokensRequest
+	14, // 76: claude_grpc.v1.MessagesService.CreateMessage:output_type -> claude_grpc.v1.CreateMessageResponse
+	17, // 77: claude_grpc.v1.MessagesService.StreamMessage:output_type -> claude_grpc.v1.StreamMessageResponse
+	34, // 78: claude_grpc.v1.MessagesService.CountTokens:output_type -> claude_grpc.v1.CountTokensResponse
+	76, // [76:79] is the sub-list for method output_type
+	73, // [73:76] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_messages_proto_init() }
@@ -3442,34 +3581,33 @@ func file_claude_grpc_v1_messages_proto_init() {
 	if File_claude_grpc_v1_messages_proto != nil {
 		return
 	}
+	file_claude_grpc_v1_cache_proto_init()
 	file_claude_grpc_v1_content_proto_init()
+	file_claude_grpc_v1_context_proto_init()
+	file_claude_grpc_v1_fallbacks_proto_init()
+	file_claude_grpc_v1_mcp_proto_init()
+	file_claude_grpc_v1_outcome_proto_init()
+	file_claude_grpc_v1_params_proto_init()
 	file_claude_grpc_v1_tools_proto_init()
 	file_claude_grpc_v1_wire_proto_init()
 	file_claude_grpc_v1_messages_proto_msgTypes[0].OneofWrappers = []any{}
 	file_claude_grpc_v1_messages_proto_msgTypes[1].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[2].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[3].OneofWrappers = []any{
+	file_claude_grpc_v1_messages_proto_msgTypes[2].OneofWrappers = []any{
 		(*ThinkingConfig_Enabled)(nil),
 		(*ThinkingConfig_Adaptive)(nil),
 		(*ThinkingConfig_Disabled)(nil),
 		(*ThinkingConfig_BetweenTools)(nil),
 		(*ThinkingConfig_OpaqueJson)(nil),
 	}
+	file_claude_grpc_v1_messages_proto_msgTypes[3].OneofWrappers = []any{}
 	file_claude_grpc_v1_messages_proto_msgTypes[4].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[5].OneofWrappers = []any{}
+	file_claude_grpc_v1_messages_proto_msgTypes[7].OneofWrappers = []any{}
 	file_claude_grpc_v1_messages_proto_msgTypes[8].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[9].OneofWrappers = []any{
-		(*OutputFormat_JsonSchema)(nil),
-		(*OutputFormat_OpaqueJson)(nil),
-	}
+	file_claude_grpc_v1_messages_proto_msgTypes[9].OneofWrappers = []any{}
+	file_claude_grpc_v1_messages_proto_msgTypes[10].OneofWrappers = []any{}
 	file_claude_grpc_v1_messages_proto_msgTypes[11].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[12].OneofWrappers = []any{}
 	file_claude_grpc_v1_messages_proto_msgTypes[13].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[14].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[15].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[16].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[18].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[20].OneofWrappers = []any{
+	file_claude_grpc_v1_messages_proto_msgTypes[15].OneofWrappers = []any{
 		(*StreamMessageResponse_ContentBlockDelta)(nil),
 		(*StreamMessageResponse_ContentBlockStart)(nil),
 		(*StreamMessageResponse_ContentBlockStop)(nil),
@@ -3479,24 +3617,27 @@ func file_claude_grpc_v1_messages_proto_init() {
 		(*StreamMessageResponse_Ping)(nil),
 		(*StreamMessageResponse_OpaqueJson)(nil),
 	}
-	file_claude_grpc_v1_messages_proto_msgTypes[24].OneofWrappers = []any{
+	file_claude_grpc_v1_messages_proto_msgTypes[19].OneofWrappers = []any{
 		(*BlockDelta_TextDelta)(nil),
 		(*BlockDelta_ThinkingDelta)(nil),
 		(*BlockDelta_SignatureDelta)(nil),
 		(*BlockDelta_InputJsonDelta)(nil),
 		(*BlockDelta_CitationsDelta)(nil),
+		(*BlockDelta_CompactionDelta)(nil),
 		(*BlockDelta_OpaqueJson)(nil),
 	}
+	file_claude_grpc_v1_messages_proto_msgTypes[21].OneofWrappers = []any{}
+	file_claude_grpc_v1_messages_proto_msgTypes[25].OneofWrappers = []any{}
+	file_claude_grpc_v1_messages_proto_msgTypes[28].OneofWrappers = []any{}
+	file_claude_grpc_v1_messages_proto_msgTypes[31].OneofWrappers = []any{}
 	file_claude_grpc_v1_messages_proto_msgTypes[32].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[35].OneofWrappers = []any{}
-	file_claude_grpc_v1_messages_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claude_grpc_v1_messages_proto_rawDesc), len(file_claude_grpc_v1_messages_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   37,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

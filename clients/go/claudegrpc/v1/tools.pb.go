@@ -26,13 +26,27 @@ const (
 // One tool. Exactly one arm of `tool` must be set.
 type Tool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The API's `type`. May be left empty for a custom tool; the API's own tools have a dated one.
+	// The API's `type`. May be left empty for `custom`, `mcp_toolset` and the tool searches; must be the dated one, such
+	// as `web_search_20260318`, for all others. A date that is newer than this version is fine.
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// The tool itself. Arms will be added.
 	//
 	// Types that are valid to be assigned to Tool:
 	//
 	//	*Tool_Custom
+	//	*Tool_WebSearch
+	//	*Tool_WebFetch
+	//	*Tool_CodeExecution
+	//	*Tool_Bash
+	//	*Tool_TextEditor
+	//	*Tool_Computer
+	//	*Tool_Memory
+	//	*Tool_ToolSearchBm25
+	//	*Tool_ToolSearchRegex
+	//	*Tool_Advisor
+	//	*Tool_BrowserToolset
+	//	*Tool_ComputerToolset
+	//	*Tool_McpToolset
 	//	*Tool_OpaqueJson
 	Tool          isTool_Tool `protobuf_oneof:"tool"`
 	unknownFields protoimpl.UnknownFields
@@ -92,6 +106,123 @@ func (x *Tool) GetCustom() *CustomTool {
 	return nil
 }
 
+func (x *Tool) GetWebSearch() *WebSearchTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_WebSearch); ok {
+			return x.WebSearch
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetWebFetch() *WebFetchTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_WebFetch); ok {
+			return x.WebFetch
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetCodeExecution() *CodeExecutionTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_CodeExecution); ok {
+			return x.CodeExecution
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetBash() *BashTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_Bash); ok {
+			return x.Bash
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetTextEditor() *TextEditorTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_TextEditor); ok {
+			return x.TextEditor
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetComputer() *ComputerTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_Computer); ok {
+			return x.Computer
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetMemory() *MemoryTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_Memory); ok {
+			return x.Memory
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetToolSearchBm25() *ToolSearchTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_ToolSearchBm25); ok {
+			return x.ToolSearchBm25
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetToolSearchRegex() *ToolSearchTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_ToolSearchRegex); ok {
+			return x.ToolSearchRegex
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetAdvisor() *AdvisorTool {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_Advisor); ok {
+			return x.Advisor
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetBrowserToolset() *BrowserToolset {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_BrowserToolset); ok {
+			return x.BrowserToolset
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetComputerToolset() *ComputerToolset {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_ComputerToolset); ok {
+			return x.ComputerToolset
+		}
+	}
+	return nil
+}
+
+func (x *Tool) GetMcpToolset() *McpToolset {
+	if x != nil {
+		if x, ok := x.Tool.(*Tool_McpToolset); ok {
+			return x.McpToolset
+		}
+	}
+	return nil
+}
+
 func (x *Tool) GetOpaqueJson() string {
 	if x != nil {
 		if x, ok := x.Tool.(*Tool_OpaqueJson); ok {
@@ -110,12 +241,103 @@ type Tool_Custom struct {
 	Custom *CustomTool `protobuf:"bytes,2,opt,name=custom,proto3,oneof"`
 }
 
+type Tool_WebSearch struct {
+	// Searches the web.
+	WebSearch *WebSearchTool `protobuf:"bytes,3,opt,name=web_search,json=webSearch,proto3,oneof"`
+}
+
+type Tool_WebFetch struct {
+	// Reads pages of the web.
+	WebFetch *WebFetchTool `protobuf:"bytes,4,opt,name=web_fetch,json=webFetch,proto3,oneof"`
+}
+
+type Tool_CodeExecution struct {
+	// Runs code in a container of the API.
+	CodeExecution *CodeExecutionTool `protobuf:"bytes,5,opt,name=code_execution,json=codeExecution,proto3,oneof"`
+}
+
+type Tool_Bash struct {
+	// Runs shell commands at the caller's.
+	Bash *BashTool `protobuf:"bytes,6,opt,name=bash,proto3,oneof"`
+}
+
+type Tool_TextEditor struct {
+	// Reads and changes the caller's text files.
+	TextEditor *TextEditorTool `protobuf:"bytes,7,opt,name=text_editor,json=textEditor,proto3,oneof"`
+}
+
+type Tool_Computer struct {
+	// Works the caller's screen. Beta.
+	Computer *ComputerTool `protobuf:"bytes,8,opt,name=computer,proto3,oneof"`
+}
+
+type Tool_Memory struct {
+	// Keeps notes at the caller's.
+	Memory *MemoryTool `protobuf:"bytes,9,opt,name=memory,proto3,oneof"`
+}
+
+type Tool_ToolSearchBm25 struct {
+	// Finds tools by words. Type `tool_search_tool_bm25` or `tool_search_tool_bm25_20251119`.
+	ToolSearchBm25 *ToolSearchTool `protobuf:"bytes,10,opt,name=tool_search_bm25,json=toolSearchBm25,proto3,oneof"`
+}
+
+type Tool_ToolSearchRegex struct {
+	// Finds tools by patterns. Type `tool_search_tool_regex` or `tool_search_tool_regex_20251119`.
+	ToolSearchRegex *ToolSearchTool `protobuf:"bytes,11,opt,name=tool_search_regex,json=toolSearchRegex,proto3,oneof"`
+}
+
+type Tool_Advisor struct {
+	// Asks a second model. Beta.
+	Advisor *AdvisorTool `protobuf:"bytes,12,opt,name=advisor,proto3,oneof"`
+}
+
+type Tool_BrowserToolset struct {
+	// Works the caller's browser.
+	BrowserToolset *BrowserToolset `protobuf:"bytes,13,opt,name=browser_toolset,json=browserToolset,proto3,oneof"`
+}
+
+type Tool_ComputerToolset struct {
+	// Works the caller's screen.
+	ComputerToolset *ComputerToolset `protobuf:"bytes,14,opt,name=computer_toolset,json=computerToolset,proto3,oneof"`
+}
+
+type Tool_McpToolset struct {
+	// All tools of an MCP server. Beta.
+	McpToolset *McpToolset `protobuf:"bytes,15,opt,name=mcp_toolset,json=mcpToolset,proto3,oneof"`
+}
+
 type Tool_OpaqueJson struct {
 	// Any other tool, as the JSON object the API knows. Passed on byte by byte.
 	OpaqueJson string `protobuf:"bytes,99,opt,name=opaque_json,json=opaqueJson,proto3,oneof"`
 }
 
 func (*Tool_Custom) isTool_Tool() {}
+
+func (*Tool_WebSearch) isTool_Tool() {}
+
+func (*Tool_WebFetch) isTool_Tool() {}
+
+func (*Tool_CodeExecution) isTool_Tool() {}
+
+func (*Tool_Bash) isTool_Tool() {}
+
+func (*Tool_TextEditor) isTool_Tool() {}
+
+func (*Tool_Computer) isTool_Tool() {}
+
+func (*Tool_Memory) isTool_Tool() {}
+
+func (*Tool_ToolSearchBm25) isTool_Tool() {}
+
+func (*Tool_ToolSearchRegex) isTool_Tool() {}
+
+func (*Tool_Advisor) isTool_Tool() {}
+
+func (*Tool_BrowserToolset) isTool_Tool() {}
+
+func (*Tool_ComputerToolset) isTool_Tool() {}
+
+func (*Tool_McpToolset) isTool_Tool() {}
 
 func (*Tool_OpaqueJson) isTool_Tool() {}
 
@@ -617,11 +839,29 @@ var File_claude_grpc_v1_tools_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_tools_proto_rawDesc = "" +
 	"\n" +
-	"\x1aclaude_grpc/v1/tools.proto\x12\x0eclaude_grpc.v1\x1a\x1cclaude_grpc/v1/content.proto\x1a\x19claude_grpc/v1/wire.proto\"\x9b\x01\n" +
+	"\x1aclaude_grpc/v1/tools.proto\x12\x0eclaude_grpc.v1\x1a\x1aclaude_grpc/v1/cache.proto\x1a\x18claude_grpc/v1/mcp.proto\x1a\"claude_grpc/v1/tool_families.proto\x1a\x1eclaude_grpc/v1/web_tools.proto\x1a\x19claude_grpc/v1/wire.proto\"\xf8\v\n" +
 	"\x04Tool\x12\x1a\n" +
 	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12D\n" +
 	"\x06custom\x18\x02 \x01(\v2\x1a.claude_grpc.v1.CustomToolB\x0e\xa2\xbb\x18\n" +
-	"*\x06custom0\x01H\x00R\x06custom\x12)\n" +
+	"*\x06custom0\x01H\x00R\x06custom\x12e\n" +
+	"\n" +
+	"web_search\x18\x03 \x01(\v2\x1d.claude_grpc.v1.WebSearchToolB%\xa2\xbb\x18!b\n" +
+	"web_searchj\x13web_search_20260318H\x00R\twebSearch\x12`\n" +
+	"\tweb_fetch\x18\x04 \x01(\v2\x1c.claude_grpc.v1.WebFetchToolB#\xa2\xbb\x18\x1fb\tweb_fetchj\x12web_fetch_20260318H\x00R\bwebFetch\x12y\n" +
+	"\x0ecode_execution\x18\x05 \x01(\v2!.claude_grpc.v1.CodeExecutionToolB-\xa2\xbb\x18)b\x0ecode_executionj\x17code_execution_20260521H\x00R\rcodeExecution\x12I\n" +
+	"\x04bash\x18\x06 \x01(\v2\x18.claude_grpc.v1.BashToolB\x19\xa2\xbb\x18\x15b\x04bashj\rbash_20250124H\x00R\x04bash\x12j\n" +
+	"\vtext_editor\x18\a \x01(\v2\x1e.claude_grpc.v1.TextEditorToolB'\xa2\xbb\x18#b\vtext_editorj\x14text_editor_20250728H\x00R\n" +
+	"textEditor\x12]\n" +
+	"\bcomputer\x18\b \x01(\v2\x1c.claude_grpc.v1.ComputerToolB!\xa2\xbb\x18\x1db\bcomputerj\x11computer_20251124H\x00R\bcomputer\x12S\n" +
+	"\x06memory\x18\t \x01(\v2\x1a.claude_grpc.v1.MemoryToolB\x1d\xa2\xbb\x18\x19b\x06memoryj\x0fmemory_20250818H\x00R\x06memory\x12~\n" +
+	"\x10tool_search_bm25\x18\n" +
+	" \x01(\v2\x1e.claude_grpc.v1.ToolSearchToolB2\xa2\xbb\x18.*\x15tool_search_tool_bm25b\x15tool_search_tool_bm25H\x00R\x0etoolSearchBm25\x12\x82\x01\n" +
+	"\x11tool_search_regex\x18\v \x01(\v2\x1e.claude_grpc.v1.ToolSearchToolB4\xa2\xbb\x180*\x16tool_search_tool_regexb\x16tool_search_tool_regexH\x00R\x0ftoolSearchRegex\x12X\n" +
+	"\aadvisor\x18\f \x01(\v2\x1b.claude_grpc.v1.AdvisorToolB\x1f\xa2\xbb\x18\x1bb\aadvisorj\x10advisor_20260301H\x00R\aadvisor\x12z\n" +
+	"\x0fbrowser_toolset\x18\r \x01(\v2\x1e.claude_grpc.v1.BrowserToolsetB/\xa2\xbb\x18+b\x0fbrowser_toolsetj\x18browser_toolset_20260801H\x00R\x0ebrowserToolset\x12\x7f\n" +
+	"\x10computer_toolset\x18\x0e \x01(\v2\x1f.claude_grpc.v1.ComputerToolsetB1\xa2\xbb\x18-b\x10computer_toolsetj\x19computer_toolset_20260801H\x00R\x0fcomputerToolset\x12P\n" +
+	"\vmcp_toolset\x18\x0f \x01(\v2\x1a.claude_grpc.v1.McpToolsetB\x11\xa2\xbb\x18\r*\vmcp_toolsetH\x00R\n" +
+	"mcpToolset\x12)\n" +
 	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
 	"opaqueJsonB\x06\n" +
 	"\x04tool\"\xb7\x04\n" +
@@ -693,27 +933,52 @@ func file_claude_grpc_v1_tools_proto_rawDescGZIP() []byte {
 
 var file_claude_grpc_v1_tools_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_claude_grpc_v1_tools_proto_goTypes = []any{
-	(*Tool)(nil),           // 0: claude_grpc.v1.Tool
-	(*CustomTool)(nil),     // 1: claude_grpc.v1.CustomTool
-	(*ToolChoice)(nil),     // 2: claude_grpc.v1.ToolChoice
-	(*ToolChoiceAuto)(nil), // 3: claude_grpc.v1.ToolChoiceAuto
-	(*ToolChoiceAny)(nil),  // 4: claude_grpc.v1.ToolChoiceAny
-	(*ToolChoiceTool)(nil), // 5: claude_grpc.v1.ToolChoiceTool
-	(*ToolChoiceNone)(nil), // 6: claude_grpc.v1.ToolChoiceNone
-	(*CacheControl)(nil),   // 7: claude_grpc.v1.CacheControl
+	(*Tool)(nil),              // 0: claude_grpc.v1.Tool
+	(*CustomTool)(nil),        // 1: claude_grpc.v1.CustomTool
+	(*ToolChoice)(nil),        // 2: claude_grpc.v1.ToolChoice
+	(*ToolChoiceAuto)(nil),    // 3: claude_grpc.v1.ToolChoiceAuto
+	(*ToolChoiceAny)(nil),     // 4: claude_grpc.v1.ToolChoiceAny
+	(*ToolChoiceTool)(nil),    // 5: claude_grpc.v1.ToolChoiceTool
+	(*ToolChoiceNone)(nil),    // 6: claude_grpc.v1.ToolChoiceNone
+	(*WebSearchTool)(nil),     // 7: claude_grpc.v1.WebSearchTool
+	(*WebFetchTool)(nil),      // 8: claude_grpc.v1.WebFetchTool
+	(*CodeExecutionTool)(nil), // 9: claude_grpc.v1.CodeExecutionTool
+	(*BashTool)(nil),          // 10: claude_grpc.v1.BashTool
+	(*TextEditorTool)(nil),    // 11: claude_grpc.v1.TextEditorTool
+	(*ComputerTool)(nil),      // 12: claude_grpc.v1.ComputerTool
+	(*MemoryTool)(nil),        // 13: claude_grpc.v1.MemoryTool
+	(*ToolSearchTool)(nil),    // 14: claude_grpc.v1.ToolSearchTool
+	(*AdvisorTool)(nil),       // 15: claude_grpc.v1.AdvisorTool
+	(*BrowserToolset)(nil),    // 16: claude_grpc.v1.BrowserToolset
+	(*ComputerToolset)(nil),   // 17: claude_grpc.v1.ComputerToolset
+	(*McpToolset)(nil),        // 18: claude_grpc.v1.McpToolset
+	(*CacheControl)(nil),      // 19: claude_grpc.v1.CacheControl
 }
 var file_claude_grpc_v1_tools_proto_depIdxs = []int32{
-	1, // 0: claude_grpc.v1.Tool.custom:type_name -> claude_grpc.v1.CustomTool
-	7, // 1: claude_grpc.v1.CustomTool.cache_control:type_name -> claude_grpc.v1.CacheControl
-	3, // 2: claude_grpc.v1.ToolChoice.auto:type_name -> claude_grpc.v1.ToolChoiceAuto
-	4, // 3: claude_grpc.v1.ToolChoice.any:type_name -> claude_grpc.v1.ToolChoiceAny
-	5, // 4: claude_grpc.v1.ToolChoice.tool:type_name -> claude_grpc.v1.ToolChoiceTool
-	6, // 5: claude_grpc.v1.ToolChoice.none:type_name -> claude_grpc.v1.ToolChoiceNone
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	1,  // 0: claude_grpc.v1.Tool.custom:type_name -> claude_grpc.v1.CustomTool
+	7,  // 1: claude_grpc.v1.Tool.web_search:type_name -> claude_grpc.v1.WebSearchTool
+	8,  // 2: claude_grpc.v1.Tool.web_fetch:type_name -> claude_grpc.v1.WebFetchTool
+	9,  // 3: claude_grpc.v1.Tool.code_execution:type_name -> claude_grpc.v1.CodeExecutionTool
+	10, // 4: claude_grpc.v1.Tool.bash:type_name -> claude_grpc.v1.BashTool
+	11, // 5: claude_grpc.v1.Tool.text_editor:type_name -> claude_grpc.v1.TextEditorTool
+	12, // 6: claude_grpc.v1.Tool.computer:type_name -> claude_grpc.v1.ComputerTool
+	13, // 7: claude_grpc.v1.Tool.memory:type_name -> claude_grpc.v1.MemoryTool
+	14, // 8: claude_grpc.v1.Tool.tool_search_bm25:type_name -> claude_grpc.v1.ToolSearchTool
+	14, // 9: claude_grpc.v1.Tool.tool_search_regex:type_name -> claude_grpc.v1.ToolSearchTool
+	15, // 10: claude_grpc.v1.Tool.advisor:type_name -> claude_grpc.v1.AdvisorTool
+	16, // 11: claude_grpc.v1.Tool.browser_toolset:type_name -> claude_grpc.v1.BrowserToolset
+	17, // 12: claude_grpc.v1.Tool.computer_toolset:type_name -> claude_grpc.v1.ComputerToolset
+	18, // 13: claude_grpc.v1.Tool.mcp_toolset:type_name -> claude_grpc.v1.McpToolset
+	19, // 14: claude_grpc.v1.CustomTool.cache_control:type_name -> claude_grpc.v1.CacheControl
+	3,  // 15: claude_grpc.v1.ToolChoice.auto:type_name -> claude_grpc.v1.ToolChoiceAuto
+	4,  // 16: claude_grpc.v1.ToolChoice.any:type_name -> claude_grpc.v1.ToolChoiceAny
+	5,  // 17: claude_grpc.v1.ToolChoice.tool:type_name -> claude_grpc.v1.ToolChoiceTool
+	6,  // 18: claude_grpc.v1.ToolChoice.none:type_name -> claude_grpc.v1.ToolChoiceNone
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_tools_proto_init() }
@@ -721,10 +986,26 @@ func file_claude_grpc_v1_tools_proto_init() {
 	if File_claude_grpc_v1_tools_proto != nil {
 		return
 	}
-	file_claude_grpc_v1_content_proto_init()
+	file_claude_grpc_v1_cache_proto_init()
+	file_claude_grpc_v1_mcp_proto_init()
+	file_claude_grpc_v1_tool_families_proto_init()
+	file_claude_grpc_v1_web_tools_proto_init()
 	file_claude_grpc_v1_wire_proto_init()
 	file_claude_grpc_v1_tools_proto_msgTypes[0].OneofWrappers = []any{
 		(*Tool_Custom)(nil),
+		(*Tool_WebSearch)(nil),
+		(*Tool_WebFetch)(nil),
+		(*Tool_CodeExecution)(nil),
+		(*Tool_Bash)(nil),
+		(*Tool_TextEditor)(nil),
+		(*Tool_Computer)(nil),
+		(*Tool_Memory)(nil),
+		(*Tool_ToolSearchBm25)(nil),
+		(*Tool_ToolSearchRegex)(nil),
+		(*Tool_Advisor)(nil),
+		(*Tool_BrowserToolset)(nil),
+		(*Tool_ComputerToolset)(nil),
+		(*Tool_McpToolset)(nil),
 		(*Tool_OpaqueJson)(nil),
 	}
 	file_claude_grpc_v1_tools_proto_msgTypes[1].OneofWrappers = []any{}

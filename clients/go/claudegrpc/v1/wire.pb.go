@@ -9,8 +9,9 @@
 // - A field with presence (`optional`, a message) is written if it is set; one without is written if it is not zero or
 //   empty, or if it is `required`.
 // - `bytes` is base64 text. 64-bit integers are JSON numbers.
-// - Two fields of one message may share a JSON key if they differ in kind: a string and a list, a list and an object.
-//   An enum and a string that share a key are a value and its raw spelling.
+// - Two fields of one message may share a JSON key if they differ in shape: bool, number, string, list, object. An enum
+//   and a string that share a key are a value and its raw spelling.
+// - A list of messages that have a `key` field is a JSON object: their objects by their keys, in order.
 // - Whatever of an object has no place in its message, because the key is unknown, the value is `null`, of another
 //   kind, or would not come back as it was, stays in the `extra` field as JSON, and is written back from there.
 
@@ -103,7 +104,8 @@ type FieldWire struct {
 	Required bool `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
 	// In a request the string or list must not be empty.
 	Nonempty bool `protobuf:"varint,4,opt,name=nonempty,proto3" json:"nonempty,omitempty"`
-	// On a field of a oneof: the value of `type` that this arm stands for.
+	// On a field of a oneof: the value of `type` that this arm stands for, and that is written where the message has
+	// none.
 	Tag string `protobuf:"bytes,5,opt,name=tag,proto3" json:"tag,omitempty"`
 	// On a field of a oneof: the arm also stands for objects that have no `type`, and the message's `type` is written
 	// only where it is set.
@@ -117,7 +119,17 @@ type FieldWire struct {
 	// The field is the gateway's own and not part of the JSON.
 	Gateway bool `protobuf:"varint,10,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	// The API takes the field when a message is created, and not when tokens are counted; the gateway then leaves it out.
-	CreateOnly    bool `protobuf:"varint,11,opt,name=create_only,json=createOnly,proto3" json:"create_only,omitempty"`
+	CreateOnly bool `protobuf:"varint,11,opt,name=create_only,json=createOnly,proto3" json:"create_only,omitempty"`
+	// On a field of a oneof: the arm stands for each `type` of this name with a date behind it, `<family>_20260318`, that
+	// is no other arm's tag. The message's `type` says which. An arm may have a tag as well; without one, `type` must be
+	// set.
+	Family string `protobuf:"bytes,12,opt,name=family,proto3" json:"family,omitempty"`
+	// On a field of a oneof with a family: a `type` of the family, for those who forget it.
+	Example string `protobuf:"bytes,13,opt,name=example,proto3" json:"example,omitempty"`
+	// The string is no member of the object but the key under which it stands in the object above it.
+	Key bool `protobuf:"varint,14,opt,name=key,proto3" json:"key,omitempty"`
+	// Name of another field of the message that makes this one needless where it is set.
+	Unless        string `protobuf:"bytes,15,opt,name=unless,proto3" json:"unless,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +241,34 @@ func (x *FieldWire) GetCreateOnly() bool {
 	return false
 }
 
+func (x *FieldWire) GetFamily() string {
+	if x != nil {
+		return x.Family
+	}
+	return ""
+}
+
+func (x *FieldWire) GetExample() string {
+	if x != nil {
+		return x.Example
+	}
+	return ""
+}
+
+func (x *FieldWire) GetKey() bool {
+	if x != nil {
+		return x.Key
+	}
+	return false
+}
+
+func (x *FieldWire) GetUnless() string {
+	if x != nil {
+		return x.Unless
+	}
+	return ""
+}
+
 // How a message is spelled in JSON.
 type MessageWire struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -330,7 +370,7 @@ var File_claude_grpc_v1_wire_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_wire_proto_rawDesc = "" +
 	"\n" +
-	"\x19claude_grpc/v1/wire.proto\x12\x0eclaude_grpc.v1\x1a google/protobuf/descriptor.proto\"\xc0\x02\n" +
+	"\x19claude_grpc/v1/wire.proto\x12\x0eclaude_grpc.v1\x1a google/protobuf/descriptor.proto\"\x9c\x03\n" +
 	"\tFieldWire\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
 	"\x04json\x18\x02 \x01(\x0e2\x18.claude_grpc.v1.JsonKindR\x04json\x12\x1a\n" +
@@ -344,7 +384,11 @@ const file_claude_grpc_v1_wire_proto_rawDesc = "" +
 	"\agateway\x18\n" +
 	" \x01(\bR\agateway\x12\x1f\n" +
 	"\vcreate_only\x18\v \x01(\bR\n" +
-	"createOnly\"!\n" +
+	"createOnly\x12\x16\n" +
+	"\x06family\x18\f \x01(\tR\x06family\x12\x18\n" +
+	"\aexample\x18\r \x01(\tR\aexample\x12\x10\n" +
+	"\x03key\x18\x0e \x01(\bR\x03key\x12\x16\n" +
+	"\x06unless\x18\x0f \x01(\tR\x06unless\"!\n" +
 	"\vMessageWire\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type*N\n" +
 	"\bJsonKind\x12\x19\n" +
