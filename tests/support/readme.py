@@ -60,9 +60,9 @@ def parity() -> str:
 
     ga, everything = cover_ga().figures, cover_all().figures
     return (
-        f"Of the {ga['total']:,} fields that the official SDK's types have in general availability, {ga['typed']:,} are "
-        f"typed here; with all betas {everything['typed']:,} of {everything['total']:,}, and {everything['opaque']:,} pass "
-        "as JSON."
+        f"Of the {ga['total']:,} fields that the official SDK's types have in general availability, "
+        f"{ga['typed']:,} are typed here; with all betas {everything['typed']:,} of {everything['total']:,}, "
+        f"and {everything['opaque']:,} pass as JSON."
     )
 
 
