@@ -103,6 +103,10 @@ golden: $(VENV)/.dev ## Write the golden files anew
 test-long: $(VENV)/.dev ## The properties with many more examples
 	CLAUDE_GRPC_TEST_EXAMPLES=200 $(BIN)/pytest --numprocesses 2 --timeout 1200 tests/codec tests/upstream/test_sse.py
 
+.PHONY: bench-memory
+bench-memory: $(VENV)/.server ## How much memory large batches and files take (minutes; Linux)
+	$(BIN)/python bench/memory.py
+
 .PHONY: requirements
 requirements: $(VENV)/.dev ## Raise the pinned requirements
 	$(BIN)/uv pip compile $(PIN) requirements/build.in --output-file requirements/build.txt
