@@ -8,6 +8,7 @@ import pytest
 
 from claude_grpc.codec import Decoder
 from claude_grpc.errors import UpstreamProtocolError
+from claude_grpc.v1.content_pb2 import TextBlock
 from claude_grpc.v1.messages_pb2 import (
     ROLE_ASSISTANT,
     STOP_REASON_END_TURN,
@@ -15,6 +16,7 @@ from claude_grpc.v1.messages_pb2 import (
     AssistantMessage,
     StreamMessageResponse,
 )
+from claude_grpc.v1.tools_pb2 import Tool
 
 EVENTS = Decoder(StreamMessageResponse)
 MESSAGES = Decoder(AssistantMessage)
@@ -109,10 +111,10 @@ def test_null_is_told_from_absent() -> None:
     assert MESSAGES.decode(b"{}").extra_json == ""
 
 
-def test_a_cache_mark_of_another_type_stays_json() -> None:
-    [found] = block('{"type":"text","text":"a","cache_control":{"type":"eternal"}}').content
-    assert not found.text.HasField("cache_control")
-    assert found.text.extra_json == '{"cache_control":{"type":"eternal"}}'
+@pytest.mark.parametrize("mark", ["{}", '{"ttl":"1h"}', '{"type":"eternal"}', '{"type":null}'])
+def test_a_cache_mark_of_no_known_type_stays_json(mark: str) -> None:
+    text = Decoder(TextBlock).decode(f'{{"text":"a","cache_control":{mark}}}'.encode())
+    assert text == TextBlock(text="a", extra_json=f'{{"cache_control":{mark}}}')
 
 
 def test_base64_that_is_not_canonical_stays_json() -> None:
@@ -125,8 +127,82 @@ def test_base64_that_is_not_canonical_stays_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[1]", b"5", b'{"a":NaN}', b'{"a":"\xff"}x', b"{" * 5000, b'{"type":"\xff"}']
+    "text",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"5",
+        b'{"a":NaN}',
+        b"{1:2}",
+        b"{} {}",
+        b'{"a":"\\ud800","b":[1,]}',
+        b'{"a":"\\ud800"}}',
+        b'{"a":"\\ud800" 1}',
+        b'{"a":"\xff"}x',
+        b"{" * 5000,
+        b'{"a":' + b"[" * 100_000,
+        b'{"type":"ping","a":' + b"[" * 100_000,
+        b'{"type":"\xff"}',
+    ],
 )
 def test_what_is_no_json_object_is_an_error_of_upstream(text: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
         EVENTS.decode(text)
+
+
+def test_a_result_and_a_failure_that_share_a_key_have_their_fields() -> None:
+    [found] = block(
+        '{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","title":"t","url":"u",'
+        '"encrypted_content":"e"}],"caller":{"type":"code_execution_20260120","tool_id":"c"}}'
+    ).content
+    result = found.web_search_tool_result
+    assert (result.content[0].url, result.caller.type, result.caller.code_execution.tool_id) == (
+        "u",
+        "code_execution_20260120",
+        "c",
+    )
+    [failed] = block(
+        '{"type":"web_search_tool_result","tool_use_id":"s",'
+        '"content":{"type":"web_search_tool_result_error","error_code":"query_too_long"}}'
+    ).content
+    assert failed.web_search_tool_result.failure.error_code == "query_too_long"
+    [empty] = block('{"type":"web_search_tool_result","tool_use_id":"s","content":[]}').content
+    assert empty.web_search_tool_result.extra_json == ""
+
+
+def test_a_tool_of_any_date_is_typed() -> None:
+    text = '{"type":"web_search_20990101","name":"web_search","new":1}'
+    tool = Decoder(Tool).decode(text.encode())
+    assert (tool.type, tool.web_search.name, tool.web_search.extra_json) == (
+        "web_search_20990101",
+        "web_search",
+        '{"new":1}',
+    )
+    assert Decoder(Tool).decode(b'{"type":"web_search","name":"web_search"}').opaque_json
+
+
+def test_members_that_are_objects_by_name_keep_their_order() -> None:
+    text = b'{"type":"browser_toolset_20260801","configs":{"zoom":{"enabled":true},"find":{},"a":{"x":1}}}'
+    configs = Decoder(Tool).decode(text).browser_toolset.configs
+    assert [config.name for config in configs] == ["zoom", "find", "a"]
+    assert configs[2].extra_json == '{"x":1}'
+
+
+@pytest.mark.parametrize("configs", ["null", "{}", '{"zoom":null}', '{"":{}}', "[]"])
+def test_members_that_no_list_can_hold_stay_json(configs: str) -> None:
+    text = f'{{"type":"browser_toolset_20260801","configs":{configs}}}'
+    toolset = Decoder(Tool).decode(text.encode()).browser_toolset
+    assert not toolset.configs
+    assert toolset.extra_json == f'{{"configs":{configs}}}'
+
+
+@pytest.mark.parametrize("number", ["2147483648", "12345678901234567890", "1.0", "null"])
+def test_an_index_that_no_field_can_hold_stays_json(number: str) -> None:
+    event = EVENTS.decode(f'{{"type":"content_block_stop","index":{number}}}'.encode())
+    assert event.content_block_stop.extra_json == f'{{"index":{number}}}'
+
+
+def test_a_type_that_is_no_string_makes_the_object_opaque() -> None:
+    event = EVENTS.decode(b'{"type":5}')
+    assert (event.type, event.opaque_json) == ("", '{"type":5}')

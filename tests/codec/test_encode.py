@@ -19,9 +19,22 @@ from claude_grpc.v1.content_pb2 import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from claude_grpc.v1.context_pb2 import ClearThinking, ClearToolUses, ContextAmount, ContextEdit, ContextManagement
+from claude_grpc.v1.mcp_pb2 import McpToolset, ToolConfig
 from claude_grpc.v1.media_pb2 import Base64Source, ImageBlock, ImageSource
-from claude_grpc.v1.messages_pb2 import ROLE_ASSISTANT, ROLE_USER, InputMessage, MessageParams, ThinkingConfig
+from claude_grpc.v1.messages_pb2 import (
+    ROLE_ASSISTANT,
+    ROLE_SYSTEM,
+    ROLE_USER,
+    Fallback,
+    InputMessage,
+    MessageParams,
+    ThinkingConfig,
+)
+from claude_grpc.v1.params_pb2 import Container, OutputConfig
+from claude_grpc.v1.tool_families_pb2 import BashTool, ComputerToolset, ToolSearchTool
 from claude_grpc.v1.tools_pb2 import CustomTool, Tool, ToolChoice, ToolChoiceAny
+from claude_grpc.v1.web_tools_pb2 import WebSearchTool
 
 PARAMS = Encoder(MessageParams.DESCRIPTOR)
 COUNTING = Encoder(MessageParams.DESCRIPTOR, counting=True)
@@ -87,7 +100,7 @@ def test_free_form_json_is_spliced_byte_by_byte(text: str) -> None:
 
 def test_opaque_blocks_and_tools_are_spliced_byte_by_byte() -> None:
     block = '{"type" : "x_future", "v": 1.50}'
-    tool = '{"type":"web_search_20260318","name":"web_search", "max_uses": 3}'
+    tool = '{"type":"x_20260318","name":"x", "max_uses": 3}'
     body = encode(
         params(
             tools=[Tool(opaque_json=tool)],
@@ -238,3 +251,99 @@ def test_fields_of_a_newer_caller_are_refused_by_number_and_not_dropped() -> Non
     found = violations_of(newer)
     assert found.keys() == {"params.messages[0].content[0].#111", "params.thinking.enabled.#111"}
     assert "ContentBlock has no field 111" in found["params.messages[0].content[0].#111"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "written"),
+    [
+        (
+            Tool(type="web_search_20990101", web_search=WebSearchTool(name="web_search", max_uses=3)),
+            '{"type":"web_search_20990101","name":"web_search","max_uses":3}',
+        ),
+        (
+            Tool(tool_search_regex=ToolSearchTool(name="tool_search_tool_regex")),
+            '{"type":"tool_search_tool_regex","name":"tool_search_tool_regex"}',
+        ),
+        (
+            Tool(type="tool_search_tool_bm25_20251119", tool_search_bm25=ToolSearchTool(name="tool_search_tool_bm25")),
+            '{"type":"tool_search_tool_bm25_20251119","name":"tool_search_tool_bm25"}',
+        ),
+        (
+            Tool(
+                type="computer_toolset_20260801",
+                computer_toolset=ComputerToolset(
+                    configs=[ToolConfig(name="zoom", enabled=False), ToolConfig(name='a"b')]
+                ),
+            ),
+            '{"type":"computer_toolset_20260801","configs":{"zoom":{"enabled":false},"a\\"b":{}}}',
+        ),
+    ],
+)
+def test_a_tool_is_written_with_the_date_it_has(tool: Tool, written: str) -> None:
+    assert f'"tools":[{written}]' in encode(params(tools=[tool])).decode()
+
+
+@pytest.mark.parametrize(
+    ("tool", "path", "hint"),
+    [
+        (Tool(web_search=WebSearchTool(name="web_search")), "type", "dated, such as `web_search_20260318`,"),
+        (Tool(type="web_search", web_search=WebSearchTool(name="web_search")), "type", "such as `web_search_20260318`"),
+        (Tool(type="web_fetch_20260318", web_search=WebSearchTool(name="web_search")), "type", "beside `web_search`"),
+        (Tool(type="x", mcp_toolset=McpToolset(mcp_server_name="s")), "type", "`mcp_toolset`, or empty, beside"),
+        (Tool(type="bash_20250124", bash=BashTool()), "bash.name", "Required."),
+        (
+            Tool(mcp_toolset=McpToolset(mcp_server_name="s", configs=[ToolConfig(name="a"), ToolConfig(name="a")])),
+            "mcp_toolset.configs[1].name",
+            "`a` stands here twice.",
+        ),
+        (
+            Tool(mcp_toolset=McpToolset(mcp_server_name="s", configs=[ToolConfig()])),
+            "mcp_toolset.configs[0].name",
+            "Required.",
+        ),
+    ],
+)
+def test_a_wrong_tool_is_told_by_its_path(tool: Tool, path: str, hint: str) -> None:
+    [(found, description)] = violations_of(params(tools=[tool])).items()
+    assert found == f"params.tools[0].{path}"
+    assert hint in description
+
+
+def test_a_date_that_is_another_arms_own_is_refused() -> None:
+    edit = ContextEdit(type="clear_thinking_20251015", clear_tool_uses=ClearToolUses())
+    found = violations_of(params(context_management=ContextManagement(edits=[edit])))
+    assert found.keys() == {"params.context_management.edits[0].type"}
+
+
+def test_one_key_takes_what_its_fields_can_hold() -> None:
+    edits = [
+        ContextEdit(clear_tool_uses=ClearToolUses(clear_tool_inputs=False)),
+        ContextEdit(clear_tool_uses=ClearToolUses(clear_inputs_of_tools=["a"])),
+        ContextEdit(type="clear_thinking_20990101", clear_thinking=ClearThinking(keep_preset="all")),
+        ContextEdit(clear_thinking=ClearThinking(keep=ContextAmount(type="thinking_turns", value=2))),
+    ]
+    full = params(context_management=ContextManagement(edits=edits), container_id="c", fallbacks_preset="default")
+    written = json.loads(encode(full))
+    assert written["container"] == "c"
+    assert written["fallbacks"] == "default"
+    assert written["context_management"]["edits"] == [
+        {"type": "clear_tool_uses_20250919", "clear_tool_inputs": False},
+        {"type": "clear_tool_uses_20250919", "clear_tool_inputs": ["a"]},
+        {"type": "clear_thinking_20990101", "keep": "all"},
+        {"type": "clear_thinking_20251015", "keep": {"type": "thinking_turns", "value": 2}},
+    ]
+
+
+def test_a_key_is_set_once() -> None:
+    found = violations_of(params(container_id="c", container=Container(id="c"), fallbacks_preset="default"))
+    assert found == {"params.container_id": "Set this or `container`, not both."}
+
+
+def test_null_where_it_means_something_comes_from_extra_json() -> None:
+    fallback = Fallback(model="m", extra_json='{"speed":null,"output_config":null}')
+    assert b'"fallbacks":[{"model":"m","speed":null,"output_config":null}]' in encode(params(fallbacks=[fallback]))
+
+
+def test_a_system_turn_needs_no_content_beside_its_output_config() -> None:
+    turn = InputMessage(role=ROLE_SYSTEM, output_config=OutputConfig(effort="low"))
+    assert b'{"role":"system","output_config":{"effort":"low"}}' in encode(params(messages=[turn]))

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import Enum
+from enum import Enum, auto
 
 import typing_extensions
 from anthropic.types import (
@@ -119,14 +119,24 @@ def cover(pairs: list[tuple[typing.Any, Descriptor]]) -> Coverage:
 
 
 class _Form(Enum):
-    STRING = {Kind.STRING, Kind.BYTES, Kind.ENUM}
-    NUMBER = {Kind.INT, Kind.DOUBLE}
-    FRACTION = {Kind.DOUBLE}
-    BOOL = {Kind.BOOL}
-    LIST = {"list"}
-    OBJECT = {Kind.MESSAGE}
-    MAP = {"map"}
-    ANY = {"any"}
+    STRING = auto()
+    NUMBER = auto()
+    FRACTION = auto()
+    BOOL = auto()
+    LIST = auto()
+    OBJECT = auto()
+    MAP = auto()
+    ANY = auto()
+
+
+_FORMS = {
+    Kind.STRING: {_Form.STRING},
+    Kind.BYTES: {_Form.STRING},
+    Kind.ENUM: {_Form.STRING},
+    Kind.INT: {_Form.NUMBER},
+    Kind.DOUBLE: {_Form.NUMBER, _Form.FRACTION},
+    Kind.BOOL: {_Form.BOOL},
+}
 
 
 @dataclass(frozen=True)
@@ -249,18 +259,19 @@ class _Walk:
             return self._fits_keyed(shape, place, where, is_request=is_request)
         if place.repeated:
             return self._fits_list(shape, place, where, is_request=is_request)
-        if place.kind is Kind.JSON:
-            return not place.json_object or shape.form in (_Form.OBJECT, _Form.MAP)
         if place.message is not None:
-            if shape.form is _Form.ANY:
-                return isinstance(read_schema(place.message), UnionSchema)
-            if shape.form is _Form.OBJECT:
-                self.object(shape.of, place.message)
-                return True
-            return False
-        if place.kind is Kind.ENUM and shape.form is _Form.STRING:
-            return set(shape.of or ()) <= set(place.spellings.values())
-        return place.kind in shape.form.value
+            return self._fits_message(shape, place.message)
+        if place.kind is Kind.JSON:
+            return not place.json_object or shape.form in {_Form.OBJECT, _Form.MAP}
+        names = set(shape.of or ()) if place.spellings and shape.form is _Form.STRING else set()
+        return shape.form in _FORMS[place.kind] and names <= set(place.spellings.values())
+
+    def _fits_message(self, shape: _Shape, message: Descriptor) -> bool:
+        if shape.form is _Form.OBJECT:
+            self.object(shape.of, message)
+            return True
+        # A union takes any object, in its opaque arm at least.
+        return shape.form is _Form.ANY and isinstance(read_schema(message), UnionSchema)
 
     def _fits_list(self, shape: _Shape, place: FieldSchema, where: str, *, is_request: bool) -> bool:
         if shape.form is not _Form.LIST:

@@ -78,7 +78,9 @@ def random_type(arm: Arm, chance: Random) -> str:
 def _of_message(descriptor: Descriptor, chance: Random, depth: int, *, complete: bool) -> str:
     schema = read_schema(descriptor)
     if isinstance(schema, ObjectSchema):
-        constant = {"type": json.dumps(schema.type)} if schema.type else {}
+        is_right = complete or chance.getrandbits(3) > 0
+        types = [json.dumps(schema.type)] if is_right else ['"x"', "null", ""]
+        constant = {"type": type_} if schema.type and (type_ := chance.choice(types)) else {}
         return _of_object(schema, chance, depth, constant, complete=complete)
     return _of_union(schema, chance, depth)
 

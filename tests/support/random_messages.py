@@ -18,8 +18,14 @@ STRINGS = ["a", "", "é😀", 'a"\\\n\x00\u2028', "x" * 300]
 BYTES = [b"\x00\xff\x10", b"a", b""]
 INTEGERS = [7, 0, -1, 2**31 - 1]
 LONGS = [*INTEGERS, 2**53 + 1, -(2**63)]
-DOUBLES = [0.5, 0.0, -1.5, 1.0, 1e300]
 TIMES = [0, 1, 1_790_000_000_123_456_789, 1_790_000_000_123_000_000, -62_135_596_800_000_000_000]
+_VALUES: dict[Kind, list[Any]] = {
+    Kind.STRING: STRINGS,
+    Kind.BYTES: BYTES,
+    Kind.BOOL: [True, False],
+    Kind.INT: INTEGERS,
+    Kind.DOUBLE: [0.5, 0.0, -1.5, 1.0, 1e300],
+}
 
 
 def random_message(descriptor: Descriptor, chance: Random, depth: int = 2) -> Message:
@@ -115,19 +121,10 @@ def _nonzero(field: FieldSchema) -> Any:
 
 
 def _any_value(field: FieldSchema, descriptor: FieldDescriptor | None, chance: Random) -> Any:
-    match field.kind:
-        case Kind.STRING:
-            return chance.choice(STRINGS)
-        case Kind.BYTES:
-            return chance.choice(BYTES)
-        case Kind.BOOL:
-            return chance.choice((True, False))
-        case Kind.INT:
-            is_long = descriptor is not None and descriptor.type == FieldDescriptor.TYPE_INT64
-            return chance.choice(LONGS if is_long else INTEGERS)
-        case Kind.DOUBLE:
-            return chance.choice(DOUBLES)
-        case Kind.ENUM:
-            return chance.choice(tuple(field.spellings))
-        case _:
-            return chance.choice(OBJECTS if field.json_object else ANY_JSON)
+    if field.kind is Kind.INT and descriptor is not None and descriptor.type == FieldDescriptor.TYPE_INT64:
+        return chance.choice(LONGS)
+    if field.kind is Kind.ENUM:
+        return chance.choice(tuple(field.spellings))
+    if field.kind is Kind.JSON:
+        return chance.choice(OBJECTS if field.json_object else ANY_JSON)
+    return chance.choice(_VALUES[field.kind])

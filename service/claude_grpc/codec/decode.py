@@ -13,9 +13,10 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from claude_grpc.codec import rawjson
+from claude_grpc.codec.plain import PlainReader
 from claude_grpc.codec.rawjson import Members, Raw
 from claude_grpc.codec.readers import Reader, first_of, value_reader
-from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, family_of, read_schema
+from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, descriptor_of, family_of, read_schema
 from claude_grpc.errors import UpstreamProtocolError
 
 __all__ = ["Decoder"]
@@ -28,7 +29,8 @@ class Decoder(Generic[M]):
 
     def __init__(self, message_type: type[M]) -> None:
         self._type = message_type
-        self._plan = _Plans()[message_type.DESCRIPTOR]  # type: ignore[index] # the runtime's own Descriptor
+        self._plain = PlainReader(message_type)
+        self._plan = _Plans()[descriptor_of(message_type)]
 
     def decode(self, text: bytes) -> M:
         """The JSON object as a message.
@@ -36,6 +38,10 @@ class Decoder(Generic[M]):
         Raises:
             UpstreamProtocolError: The text is not a JSON object.
         """
+        plain = self._plain.read(text)
+        return self._decode(text) if plain is None else plain
+
+    def _decode(self, text: bytes) -> M:
         message = self._type()
         try:
             members = rawjson.split_object(text)

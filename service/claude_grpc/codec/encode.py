@@ -78,8 +78,7 @@ class _ObjectPlan:
         self._schema = schema
         self._extra = schema.extra
         self._constant = _type_member(schema.type) if schema.type else b""
-        self._members: tuple[_Member, ...] = ()
-        self._members_after_extra: tuple[_Member, ...] = ()
+        self._before_extra = self._after_extra = _Members(())
 
     def compile(self, plans: _Plans) -> None:
         schema = self._schema
@@ -88,8 +87,8 @@ class _ObjectPlan:
             for at, field in enumerate(schema.fields)
             if not (plans.counting and field.create_only)
         ]
-        self._members = tuple(member for at, member in members if at < self._schema.extra_at)
-        self._members_after_extra = tuple(member for at, member in members if at >= self._schema.extra_at)
+        self._before_extra = _Members(member for at, member in members if at < schema.extra_at)
+        self._after_extra = _Members(member for at, member in members if at >= schema.extra_at)
 
     def write(self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b"") -> None:
         first = first or self._constant
@@ -97,11 +96,10 @@ class _ObjectPlan:
         start = len(out)
         extra = getattr(message, self._extra).strip() if self._extra else ""
         taken = self._keys_of(extra, path, violations) if extra else {}
-        _write_members(self._members, message, out, path, violations, taken)
+        self._before_extra.write(message, out, path, violations, taken)
         if taken:
             out.append(b"," + extra[1:-1].encode())
-        if self._members_after_extra:
-            _write_members(self._members_after_extra, message, out, path, violations, taken)
+        self._after_extra.write(message, out, path, violations, taken)
         if not first and len(out) > start:
             out[start] = out[start][1:]  # every member brings its comma; the first one has nothing before it
         out.append(b"}")
@@ -171,20 +169,19 @@ class _Member:
             self._write_value(message, out, path, violations)
 
 
-def _write_members(  # noqa: PLR0917 # the hot path passes by position
-    members: Iterable[_Member],
-    message: Message,
-    out: Pieces,
-    path: Path,
-    violations: Violations,
-    taken: Members,
-) -> None:
-    has = message.HasField
-    for member in members:
-        if has(member.name) if member.presence else member.is_set(message):
-            member.write(message, out, path, violations, taken)
-        elif member.matters_unset:
-            member.write_unset(message, out, path, violations, taken)
+class _Members:
+    """Fields of an object that are written one after the other."""
+
+    def __init__(self, members: Iterable[_Member]) -> None:
+        self._members = tuple(members)
+
+    def write(self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Members) -> None:
+        has = message.HasField
+        for member in self._members:
+            if has(member.name) if member.presence else member.is_set(message):
+                member.write(message, out, path, violations, taken)
+            elif member.matters_unset:
+                member.write_unset(message, out, path, violations, taken)
 
 
 def _spells(text: Raw, time: Timestamp) -> bool:
@@ -203,7 +200,6 @@ class _UnionPlan:
     def __init__(self, schema: UnionSchema) -> None:
         self._schema = schema
         self._names = ", ".join([*(arm.name for arm in schema.arms), schema.opaque])
-        self._tags = {arm.tag for arm in schema.arms}
         self._arms: dict[str, _ArmPlan] = {}
 
     def compile(self, plans: _Plans) -> None:
@@ -212,8 +208,14 @@ class _UnionPlan:
             types = {"": b"" if arm.untyped else typed, arm.tag: typed} if arm.tag else {}
             self._arms[arm.name] = _ArmPlan(arm, types, plans[arm.message])
 
-    # arms have their own
-    def write(self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b"") -> None:  # noqa: ARG002 # arms have their own
+    def write(
+        self,
+        message: Message,
+        out: Pieces,
+        path: Path,
+        violations: Violations,
+        first: bytes = b"",  # noqa: ARG002 # nobody has members to put before a union's
+    ) -> None:
         schema = self._schema
         name = message.WhichOneof(schema.oneof)
         given = getattr(message, schema.discriminator)
@@ -229,7 +231,7 @@ class _UnionPlan:
             plan.write(getattr(message, name), out, (path, name), violations, typed)
 
     def _dated(self, arm: Arm, given: str, path: Path, violations: Violations) -> bytes:
-        if arm.family and family_of(given) == arm.family and given not in self._tags:
+        if arm.family and family_of(given) == arm.family:
             return _type_member(given)
         right = f"`{arm.tag}`, or empty," if arm.tag else f"dated, such as `{arm.example}`,"
         violations.add((path, self._schema.discriminator), f"Must be {right} beside `{arm.name}`.")

@@ -23,7 +23,7 @@ def refuse_newer_fields(message: Message, path: Path, violations: Violations) ->
 
 
 def _note(message: Message, path: Path, violations: Violations) -> None:
-    for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined] # it can be iterated
+    for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined] # its types do not say that it is iterable
         violations.add(
             (path, f"#{unknown.field_number}"),
             f"{type(message).DESCRIPTOR.name} has no field {unknown.field_number} in this gateway's version, which is "

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 import msgspec
 
-__all__ = ["Members", "Raw", "is_null", "join_object", "read_string", "split_array", "split_object"]
+__all__ = ["Members", "Raw", "is_null", "is_object", "join_object", "read_string", "split_array", "split_object"]
 
 Raw = msgspec.Raw | bytes
 """The bytes of one JSON value, as they stood in the text."""
@@ -21,14 +22,28 @@ Members = dict[str, Raw]
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _string = msgspec.json.Decoder(str)
+_any = msgspec.json.Decoder(msgspec.Raw)
 _encode = msgspec.json.Encoder().encode
 
 
-def split_object(text: Raw) -> Members | None:
-    """Members of the object, or None if the text is valid JSON of another kind.
+def is_object(text: bytes) -> bool:
+    """Whether the text is an object, and not JSON of another kind.
 
     Raises:
         ValueError: The text is not JSON.
+    """
+    try:
+        _any.decode(text)
+    except msgspec.DecodeError:
+        _Splitter(text).split()
+    return text.lstrip(b" \t\n\r").startswith(b"{")
+
+
+def split_object(text: Raw) -> Members | None:
+    """Members of the object, or None if the text is none, be it JSON or not.
+
+    Raises:
+        ValueError: The text begins as an object and is not JSON.
     """
     try:
         return _members.decode(text)  # type: ignore[return-value] # dict is invariant; the values are msgspec.Raw
@@ -40,10 +55,10 @@ def split_object(text: Raw) -> Members | None:
 
 
 def split_array(text: Raw) -> list[Raw] | None:
-    """Elements of the array, or None if the text is valid JSON of another kind.
+    """Elements of the array, or None if the text is none, be it JSON or not.
 
     Raises:
-        ValueError: The text is not JSON.
+        ValueError: The text begins as an array and is not JSON.
     """
     try:
         return _elements.decode(text)  # type: ignore[return-value] # list is invariant; the values are msgspec.Raw
@@ -81,7 +96,7 @@ class _Splitter:
 
     def __init__(self, text: Raw) -> None:
         self._text = bytes(text).decode()
-        self._decoder = json.JSONDecoder(parse_constant=self._refuse)
+        self._decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=self._refuse)
         self._at = 0
 
     @staticmethod
@@ -97,6 +112,8 @@ class _Splitter:
             members = {}
             for key in self._items("}"):
                 name = json.loads(key)
+                if not isinstance(name, str):
+                    raise ValueError(f"{key.decode()} is no key")  # noqa: TRY004 # the text's fault
                 self._expect(":")
                 # A key that no string can hold would be lost; no API sends one.
                 members[name.encode().decode()] = self._value()
@@ -108,7 +125,7 @@ class _Splitter:
             raise ValueError(f"trailing characters at {self._at}")
         return members, elements
 
-    def _items(self, end: str):  # type: ignore[no-untyped-def] # noqa: ANN202
+    def _items(self, end: str) -> Iterator[bytes]:
         self._at += 1
         self._skip()
         if self._text.startswith(end, self._at):

@@ -119,8 +119,6 @@ def _list_reader(field: FieldSchema) -> Reader:
         elements = rawjson.split_array(text)
         if elements is None or not (elements or keeps_empty):
             return False
-        if not elements:
-            message.SetInParent()
         values = [scalar(element) for element in elements]
         if any(value is None for value in values):
             return False

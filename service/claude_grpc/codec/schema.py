@@ -12,14 +12,24 @@ from enum import Enum, auto
 from functools import cache
 from operator import attrgetter, methodcaller
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from claude_grpc.errors import SchemaError
 from claude_grpc.v1 import wire_pb2
 
-__all__ = ["Arm", "FieldSchema", "Kind", "ObjectSchema", "UnionSchema", "family_of", "read_schema", "set_test"]
+__all__ = [
+    "Arm",
+    "FieldSchema",
+    "Kind",
+    "ObjectSchema",
+    "UnionSchema",
+    "descriptor_of",
+    "family_of",
+    "read_schema",
+    "set_test",
+]
 
 
 class Kind(Enum):
@@ -161,6 +171,11 @@ def read_schema(descriptor: Descriptor) -> ObjectSchema | UnionSchema:
     return _read_object(descriptor)
 
 
+def descriptor_of(message_type: type[Message]) -> Descriptor:
+    """The descriptor of a type of messages."""
+    return message_type.DESCRIPTOR  # type: ignore[return-value] # there are two types for the same thing
+
+
 def set_test(field: FieldSchema) -> Callable[[Message], object]:
     """Tells, by something true or not, whether a message has the field set, so that its key is written."""
     if field.presence:
@@ -224,6 +239,9 @@ def _read_object(descriptor: Descriptor) -> ObjectSchema:
             extra, extra_at = f.name, len(fields)
         else:
             fields.append(_read_field(f, wire, raw_names.get(f.name, "")))
+    names = {"", *(f.name for f in fields)}
+    for stray in (f for f in fields if f.unless not in names):
+        raise SchemaError(f"{descriptor.full_name}.{stray.name}: there is no field `{stray.unless}`")
     for key in {f.key for f in fields}:
         _refuse_twins(descriptor, [_shape(f) for f in fields if f.key == key])
     return ObjectSchema(descriptor, _constant(descriptor), tuple(fields), extra, extra_at)
@@ -234,12 +252,11 @@ def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> 
     keyed_by = "" if kind is Kind.TIME else _key_field(f.message_type)
     if kind is None or (kind is Kind.JSON and f.type != FieldDescriptor.TYPE_STRING):
         raise SchemaError(f"{f.full_name}: no JSON kind for this type of field")
-    if f.containing_oneof is not None and not f.has_presence:
+    # An `optional` field stands in a oneof of its own.
+    if f.containing_oneof is not None and f.containing_oneof.name != f"_{f.name}":
         raise SchemaError(f"{f.full_name}: only a union has a oneof")
     if keyed_by and not f.is_repeated:
         raise SchemaError(f"{f.full_name}: objects with a key stand in a list")
-    if wire.unless and (f.containing_type is None or wire.unless not in f.containing_type.fields_by_name):
-        raise SchemaError(f"{f.full_name}: there is no field `{wire.unless}`")
     return FieldSchema(
         name=f.name,
         key=_key(f),
@@ -251,7 +268,7 @@ def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> 
         create_only=wire.create_only,
         json_object=wire.json == wire_pb2.JSON_KIND_OBJECT,
         unless=wire.unless,
-        spellings=_spellings(f) if kind is Kind.ENUM else {},
+        spellings=_spellings(f.enum_type) if f.enum_type else {},
         raw_name=raw_name,
         message=None if kind is Kind.TIME else f.message_type,
         keyed_by=keyed_by,
@@ -285,11 +302,10 @@ def _raw_twins(descriptor: Descriptor) -> Iterator[tuple[str, str]]:
                     yield f.name, twin.name
 
 
-def _spellings(f: FieldDescriptor) -> dict[int, str]:
-    values = f.enum_type.values if f.enum_type is not None else ()
-    spellings = {v.number: v.GetOptions().Extensions[wire_pb2.spelling] for v in values if v.number}
+def _spellings(enum: EnumDescriptor) -> dict[int, str]:
+    spellings = {v.number: v.GetOptions().Extensions[wire_pb2.spelling] for v in enum.values if v.number}
     if not all(spellings.values()):
-        raise SchemaError(f"{f.full_name}: every value but the zero one needs a spelling")
+        raise SchemaError(f"{enum.full_name}: every value but the zero one needs a spelling")
     return spellings
 
 

@@ -137,10 +137,10 @@ def _checked(value: str, path: Path, violations: Violations, *, must_be_object: 
     """JSON text as it came, once it is known to be JSON."""
     text = value.encode()
     try:
-        members = rawjson.split_object(text)
+        is_object = rawjson.is_object(text)
     except (ValueError, RecursionError) as error:
         violations.add(path, f"Is not valid JSON: {error}.")
     else:
-        if members is None and must_be_object:
+        if must_be_object and not is_object:
             violations.add(path, "Must be a JSON object, not another kind of value.")
     return text

@@ -558,7 +558,7 @@ class ContentSource(_message.Message):
     """What else the object holds, as a JSON object."""
     @_builtins.property
     def content(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentBlock]:
-        """The blocks: text and images. Not together with `text`."""
+        """Required, unless `text` is set. The blocks: text and images."""
 
     def __init__(
         self,

@@ -1200,7 +1200,7 @@ func (*DocumentSource_OpaqueJson) isDocumentSource_Source() {}
 // Blocks of content as a document.
 type ContentSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The blocks: text and images. Not together with `text`.
+	// Required, unless `text` is set. The blocks: text and images.
 	Content []*ContentBlock `protobuf:"bytes,1,rep,name=content,proto3" json:"content,omitempty"`
 	// The document as plain text. Not together with `content`.
 	Text *string `protobuf:"bytes,2,opt,name=text,proto3,oneof" json:"text,omitempty"`
@@ -2050,9 +2050,9 @@ const file_claude_grpc_v1_content_proto_rawDesc = "" +
 	"\xa2\xbb\x18\x06*\x04fileH\x00R\x04file\x12)\n" +
 	"\vopaque_json\x18c \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00R\n" +
 	"opaqueJsonB\b\n" +
-	"\x06source\"\x9f\x01\n" +
-	"\rContentSource\x126\n" +
-	"\acontent\x18\x01 \x03(\v2\x1c.claude_grpc.v1.ContentBlockR\acontent\x12&\n" +
+	"\x06source\"\xa7\x01\n" +
+	"\rContentSource\x12>\n" +
+	"\acontent\x18\x01 \x03(\v2\x1c.claude_grpc.v1.ContentBlockB\x06\xa2\xbb\x18\x02 \x01R\acontent\x12&\n" +
 	"\x04text\x18\x02 \x01(\tB\r\xa2\xbb\x18\t\n" +
 	"\acontentH\x00R\x04text\x88\x01\x01\x12%\n" +
 	"\n" +
