@@ -124,7 +124,7 @@ class BatchesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteMessageBatch(self, request, context):
-        """Deletes a batch that has ended, with its results. ABORTED if it has not.
+        """Deletes a batch that has ended, with its results. The API refuses it while the batch runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

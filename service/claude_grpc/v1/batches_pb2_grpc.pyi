@@ -57,7 +57,7 @@ class BatchesServiceStub:
     CancelMessageBatch: _grpc.UnaryUnaryMultiCallable[_batches_pb2.CancelMessageBatchRequest, _batches_pb2.CancelMessageBatchResponse]
     """Ends a batch early. Requests under way still come to their end, so ask or watch until it has ended."""
     DeleteMessageBatch: _grpc.UnaryUnaryMultiCallable[_batches_pb2.DeleteMessageBatchRequest, _batches_pb2.DeleteMessageBatchResponse]
-    """Deletes a batch that has ended, with its results. ABORTED if it has not."""
+    """Deletes a batch that has ended, with its results. The API refuses it while the batch runs."""
     StreamMessageBatchResults: _grpc.UnaryStreamMultiCallable[_batches_pb2.StreamMessageBatchResultsRequest, _batches_pb2.StreamMessageBatchResultsResponse]
     """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
@@ -94,7 +94,7 @@ class BatchesServiceAsyncStub(BatchesServiceStub):
     CancelMessageBatch: _aio.UnaryUnaryMultiCallable[_batches_pb2.CancelMessageBatchRequest, _batches_pb2.CancelMessageBatchResponse]  # type: ignore[assignment]
     """Ends a batch early. Requests under way still come to their end, so ask or watch until it has ended."""
     DeleteMessageBatch: _aio.UnaryUnaryMultiCallable[_batches_pb2.DeleteMessageBatchRequest, _batches_pb2.DeleteMessageBatchResponse]  # type: ignore[assignment]
-    """Deletes a batch that has ended, with its results. ABORTED if it has not."""
+    """Deletes a batch that has ended, with its results. The API refuses it while the batch runs."""
     StreamMessageBatchResults: _aio.UnaryStreamMultiCallable[_batches_pb2.StreamMessageBatchResultsRequest, _batches_pb2.StreamMessageBatchResultsResponse]  # type: ignore[assignment]
     """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
@@ -164,7 +164,7 @@ class BatchesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _batches_pb2.DeleteMessageBatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_batches_pb2.DeleteMessageBatchResponse, _abc.Awaitable[_batches_pb2.DeleteMessageBatchResponse]]:
-        """Deletes a batch that has ended, with its results. ABORTED if it has not."""
+        """Deletes a batch that has ended, with its results. The API refuses it while the batch runs."""
 
     @_abc_1.abstractmethod
     def StreamMessageBatchResults(
