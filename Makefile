@@ -64,9 +64,11 @@ types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
 # The stubs are made in a folder of choice, so that `verify-proto` can compare before anything is overwritten.
+TYPES := --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+
 define make_stubs
-	$(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
-	$(BIN)/python -m grpc_tools.protoc -Iprotos --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(SERVICES)
+	$(BIN)/python -m grpc_tools.protoc -Iprotos $(TYPES) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
+	$(BIN)/python -m grpc_tools.protoc -Iprotos $(TYPES) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(SERVICES)
 endef
 
 .PHONY: proto

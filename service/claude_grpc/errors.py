@@ -90,7 +90,7 @@ class RequestTooLargeError(RequestError):
         self.size = size
         self.limit = limit
         self.field = field
-        what = "The request body" if field == "params" else f"With {field} the request"
+        what = "The request body" if field == "params" else f"{field}: With it the request"
         super().__init__(f"{what} has {size} {unit}; at most {limit} are allowed.")
 
 

@@ -127,7 +127,9 @@ def test_what_passes_a_limit_is_named() -> None:
     assert isinstance(bad, error_details_pb2.BadRequest)
     [violation] = bad.field_violations
     assert violation.field == "items[100000]"
-    assert violation.description == "With items[100000] the request has 100001 requests; at most 100000 are allowed."
+    assert (
+        violation.description == "items[100000]: With it the request has 100001 requests; at most 100000 are allowed."
+    )
 
 
 OWN: list[tuple[RequestError | UpstreamError, grpc.StatusCode, str]] = [

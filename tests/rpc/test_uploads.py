@@ -142,6 +142,10 @@ BAD_STREAMS: dict[str, tuple[list[UploadFileRequest], str]] = {
         [UploadFileRequest(header=UploadFileHeader.FromString(b"\x0a\x01a\xfa\x7f\x00"))],
         "header.#2047",
     ),
+    "a chunk of a newer version": (
+        [HEADER, UploadFileRequest(chunk=FileChunk.FromString(b"\x12\x01a\xfa\x7f\x00"))],
+        "chunk.#2047",
+    ),
     "a chunk out of order": ([HEADER, chunk(0, b"abc"), chunk(2, b"d")], "chunk.offset"),
     "a gap": ([HEADER, chunk(0, b"abc"), chunk(4, b"d")], "chunk.offset"),
     "a chunk twice": ([HEADER, chunk(0, b"abc"), chunk(0, b"abc")], "chunk.offset"),

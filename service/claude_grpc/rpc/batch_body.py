@@ -6,9 +6,9 @@ import asyncio
 from hashlib import blake2b
 from typing import Final
 
-from claude_grpc.codec import Encoder, Violations, rawjson
+from claude_grpc.codec import Encoder, Violations
 from claude_grpc.errors import RequestTooLargeError
-from claude_grpc.rpc.parts import refuse
+from claude_grpc.rpc.parts import extra_members, refuse
 from claude_grpc.upstream import Spool, StreamedBody
 from claude_grpc.v1.batches_pb2 import MessageBatchItem
 
@@ -37,7 +37,8 @@ class BatchBody:
         self._count = 0
         # Hashes, for ids can be long, and many; by each the place of its item.
         self._places: dict[bytes, int] = {}
-        self._end = b"]" + _members(extra_json) + b"}"
+        more = extra_json.strip()[1:-1] if extra_members(extra_json, {"requests"}) else ""
+        self._end = (f"],{more}}}" if more else "]}").encode()
 
     async def add(self, item: MessageBatchItem) -> None:
         """Take one more item."""
@@ -69,18 +70,3 @@ class BatchBody:
         if size > self._max_bytes:
             raise RequestTooLargeError(size, self._max_bytes, field=field)
         await self._spool.write(text)
-
-
-def _members(extra_json: str) -> bytes:
-    text = extra_json.strip()
-    if not text:
-        return b""
-    try:
-        members = rawjson.split_object(text.encode())
-    except (ValueError, RecursionError) as error:
-        raise refuse("header.extra_json", f"Is not valid JSON: {error}.") from error
-    if members is None:
-        raise refuse("header.extra_json", "Must be a JSON object, not another kind of value.")
-    if "requests" in members:
-        raise refuse("header.extra_json", "Holds `requests`, which the items set; leave it out.")
-    return b"," + text[1:-1].encode() if members else b""

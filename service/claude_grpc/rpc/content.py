@@ -8,6 +8,8 @@ from typing import Final
 
 import google_crc32c
 
+from claude_grpc.codec import Violations
+from claude_grpc.codec.newer import refuse_newer_fields
 from claude_grpc.errors import RequestTooLargeError
 from claude_grpc.rpc.parts import refuse
 from claude_grpc.v1.files_pb2 import FileChunk
@@ -51,6 +53,9 @@ class ContentCheck:
 
     async def take(self, chunk: FileChunk) -> bytes:
         """Check one more chunk, and return its data."""
+        violations = Violations()
+        refuse_newer_fields(chunk, (None, "chunk"), violations)
+        violations.raise_if_any()
         data = chunk.data
         if chunk.offset != self.size:
             raise refuse("chunk.offset", f"Must be {self.size}, where the chunk before ended, not {chunk.offset}.")

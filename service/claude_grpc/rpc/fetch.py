@@ -76,7 +76,7 @@ class Fetch:
         refuse_newer_fields(request, at, violations)
         headers = read_headers(request, violations, at)
         path = _PLACE.sub(lambda place: _segment(request, place[1], at, violations), resource.path)
-        if hasattr(request, "page_token"):
+        if hasattr(request, "page_token"):  # it is a list's
             path += list_query(request, resource.filters, violations)
         violations.raise_if_any()
         return UpstreamRequest(method=resource.method, path=path, headers=headers, deadline=call.deadline)

@@ -10,8 +10,9 @@ from claude_grpc.errors import OutOfRangeError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.downloads import chunks
 from claude_grpc.rpc.fetch import Fetch, Resource
+from claude_grpc.rpc.file_head import FileHead
 from claude_grpc.rpc.parts import Parts, refuse
-from claude_grpc.rpc.uploads import FileHead, Upload, extra_fields
+from claude_grpc.rpc.uploads import Upload, extra_fields
 from claude_grpc.v1 import files_pb2
 
 __all__ = ["FilesServicer"]

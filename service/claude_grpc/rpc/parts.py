@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from google.protobuf.message import Message
 
-from claude_grpc.codec import Violations
+from claude_grpc.codec import Violations, rawjson
 from claude_grpc.codec.newer import refuse_newer_fields
+from claude_grpc.codec.rawjson import Members
 from claude_grpc.errors import InvalidRequestError, Violation
 
-__all__ = ["Parts", "refuse"]
+__all__ = ["Parts", "extra_members", "refuse"]
 
 
 def refuse(field: str, description: str) -> InvalidRequestError:
     """The error for one thing that is wrong."""
     return InvalidRequestError([Violation(field, description)])
+
+
+def extra_members(extra_json: str, taken: Collection[str]) -> Members:
+    """The members of ``header.extra_json``, which may be empty.
+
+    Raises:
+        InvalidRequestError: It is no JSON object, or holds a name of ``taken``, which is set elsewhere.
+    """
+    try:
+        members = rawjson.split_object(extra_json.strip().encode() or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise refuse("header.extra_json", f"Is not valid JSON: {error}.") from error
+    if members is None:
+        raise refuse("header.extra_json", "Must be a JSON object, not another kind of value.")
+    for name in members.keys() & taken:
+        raise refuse("header.extra_json", f"Holds `{name}`, which is set elsewhere in the stream; leave it out.")
+    return members
 
 
 class Parts:

@@ -5,106 +5,23 @@ The form's end is sent when all has been checked; a form without it is one that 
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from claude_grpc.codec import Violations, rawjson
-from claude_grpc.codec.newer import refuse_newer_fields
+from claude_grpc.codec import rawjson
 from claude_grpc.errors import UpstreamProtocolError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.content import ContentCheck
 from claude_grpc.rpc.fetch import Fetch, Resource
-from claude_grpc.rpc.parts import Parts, refuse
+from claude_grpc.rpc.file_head import FileHead
+from claude_grpc.rpc.parts import Parts, extra_members, refuse
 from claude_grpc.upstream import MultipartForm, StreamedBody
-from claude_grpc.v1.files_pb2 import UploadFileHeader
-from claude_grpc.v1.skills_pb2 import SkillFile
 
-__all__ = ["FileHead", "Upload", "extra_fields"]
+__all__ = ["Upload", "extra_fields"]
 
 M = TypeVar("M", bound=Message)
-
-_TYPE: Final = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(; ?[\w!#$&^.+-]+=[\w!#$&^.+/-]+)*", re.ASCII)
-_UNFIT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")
-_DOTS: Final = frozenset({".", ".."})
-_MOST_CHARACTERS: Final = 1024
-
-
-def extra_fields(extra_json: str, taken: set[str]) -> list[tuple[str, str]]:
-    """The fields of a form that ``header.extra_json`` stands for.
-
-    Args:
-        extra_json: Text of a JSON object, or nothing. A string becomes its text, any other value its JSON.
-        taken: Fields that the form has anyway.
-    """
-    if not extra_json:
-        return []
-    try:
-        members = rawjson.split_object(extra_json.encode())
-    except (ValueError, RecursionError) as error:
-        raise refuse("header.extra_json", f"Is not valid JSON: {error}.") from error
-    if members is None:
-        raise refuse("header.extra_json", "Must be a JSON object, not another kind of value.")
-    for name in members.keys() & taken:
-        raise refuse("header.extra_json", f"Holds `{name}`, which has a field of its own; set it there.")
-    return [(name, _text(value)) for name, value in members.items()]
-
-
-@dataclass(frozen=True, slots=True)
-class FileHead:
-    """What is told of a file before its content.
-
-    Attributes:
-        field: Path of it in the request.
-        name: The file's name, or its path below the top folder.
-        told: The part of the request that tells type, size and hash.
-    """
-
-    field: str
-    name: str
-    told: UploadFileHeader | SkillFile
-
-    @classmethod
-    def of_file(cls, header: UploadFileHeader) -> FileHead:
-        """Of the header of an upload; raises `InvalidRequestError` for what would break a header or be a path."""
-        if not header.filename or "/" in header.filename or header.filename in _DOTS:
-            raise refuse("header.filename", "Must be the name of a file, without a path.")
-        return cls._checked("header", "filename", header.filename, header)
-
-    @classmethod
-    def of_skill(cls, file: SkillFile) -> FileHead:
-        """Of a file of a skill; raises `InvalidRequestError` for what would break a header or leave its folder."""
-        violations = Violations()
-        refuse_newer_fields(file, (None, "file"), violations)
-        violations.raise_if_any()
-        steps = file.path.split("/")
-        if len(steps) == 1 or not _DOTS.isdisjoint(steps) or "" in steps:
-            raise refuse("file.path", "Must be a relative path in a top folder, without `.` and `..`.")
-        return cls._checked("file", "path", file.path, file)
-
-    @classmethod
-    def _checked(cls, field: str, name_field: str, name: str, told: UploadFileHeader | SkillFile) -> FileHead:
-        if _UNFIT.search(name) or len(name) > _MOST_CHARACTERS:
-            raise refuse(
-                f"{field}.{name_field}",
-                f"Must have no control characters, no backslash, and at most {_MOST_CHARACTERS} characters.",
-            )
-        if told.mime_type and not _TYPE.fullmatch(told.mime_type):
-            raise refuse(f"{field}.mime_type", "Must be a MIME type, such as application/pdf.")
-        return cls(field, name, told)
-
-    @property
-    def mime_type(self) -> str:
-        """Its type, told or not."""
-        return self.told.mime_type or "application/octet-stream"
-
-    @property
-    def size(self) -> int | None:
-        """Its size, if it is told."""
-        return self.told.size_bytes if self.told.HasField("size_bytes") else None
 
 
 class Upload:
@@ -186,6 +103,11 @@ class Upload:
 
     def _end(self) -> bytes:
         return self._form.FILE_END + self._form.close()
+
+
+def extra_fields(extra_json: str, taken: Collection[str]) -> list[tuple[str, str]]:
+    """The fields of a form that ``header.extra_json`` stands for: a string is its text, any other value its JSON."""
+    return [(name, _text(value)) for name, value in extra_members(extra_json, taken).items()]
 
 
 def _text(value: rawjson.Raw) -> str:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import IO, Final, Self
@@ -61,6 +61,7 @@ class Spool:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._file: IO[bytes] | None = None
+        self._reading = threading.Lock()
 
     async def write(self, piece: bytes) -> None:
         """Append ``piece``."""
@@ -95,8 +96,13 @@ class Spool:
             yield b"".join(self._waiting)
             return
         for offset in range(0, self.size, _PIECE_BYTES):
-            # At its offset, for a reading that was given up may still be under way in its thread.
-            yield await asyncio.to_thread(os.pread, self._file.fileno(), _PIECE_BYTES, offset)
+            yield await asyncio.to_thread(self._read, self._file, offset)
+
+    def _read(self, file: IO[bytes], offset: int) -> bytes:
+        # A reading that was given up may still be under way in its thread.
+        with self._reading:
+            file.seek(offset)
+            return file.read(_PIECE_BYTES)
 
 
 def _write(file: IO[bytes], pieces: list[bytes]) -> None:
