@@ -29,7 +29,7 @@ class _DisconnectPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Disc
     DISCONNECT_POLICY_UNSPECIFIED: _DisconnectPolicy.ValueType  # 0
     """As DISCONNECT_POLICY_CANCEL."""
     DISCONNECT_POLICY_CANCEL: _DisconnectPolicy.ValueType  # 1
-    """The connection to the API is closed at once. What the answer had cost by then stays unknown."""
+    """The connection to the API is closed at once, whatever the call waits for."""
     DISCONNECT_POLICY_FINISH: _DisconnectPolicy.ValueType  # 2
     """The answer is read to its end and thrown away, for the record of its usage that the gateway's log then gets. The
     gateway limits how many and how long; beyond that the call is cancelled.
@@ -41,7 +41,7 @@ class DisconnectPolicy(_DisconnectPolicy, metaclass=_DisconnectPolicyEnumTypeWra
 DISCONNECT_POLICY_UNSPECIFIED: DisconnectPolicy.ValueType  # 0
 """As DISCONNECT_POLICY_CANCEL."""
 DISCONNECT_POLICY_CANCEL: DisconnectPolicy.ValueType  # 1
-"""The connection to the API is closed at once. What the answer had cost by then stays unknown."""
+"""The connection to the API is closed at once, whatever the call waits for."""
 DISCONNECT_POLICY_FINISH: DisconnectPolicy.ValueType  # 2
 """The answer is read to its end and thrown away, for the record of its usage that the gateway's log then gets. The
 gateway limits how many and how long; beyond that the call is cancelled.
