@@ -7,6 +7,7 @@ variable in lower case.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import textwrap
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BeforeValidator,
     Field,
     HttpUrl,
     SecretStr,
@@ -24,7 +26,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 __all__ = ["ConfigurationError", "Settings", "describe_settings", "load_settings", "variable"]
 
@@ -51,9 +53,17 @@ def _check_credential(credential: SecretStr) -> SecretStr:
     return credential
 
 
+def _read_json(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("must be JSON") from None
+
+
 Address = Annotated[str, AfterValidator(_check_address)]
 Credential = Annotated[SecretStr, AfterValidator(_check_credential)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@/-]{1,256}$")]
 
 
 class ConfigurationError(Exception):
@@ -100,6 +110,37 @@ class Settings(BaseSettings):
     write_timeout: Seconds = Field(60.0, description="Seconds that sending a piece of a request may take.")
     pool_timeout: Seconds = Field(60.0, description="Seconds to wait for a free connection.")
     max_retries: int = Field(2, ge=0, le=10, description="How often opening a call upstream is tried again.")
+    max_retry_wait: Seconds = Field(
+        60.0, description="Most seconds to wait when the Claude API says how long; beyond it the caller is told."
+    )
+    retry_budget: int = Field(
+        100,
+        ge=0,
+        le=1000,
+        description="Tokens of the retry budget: a failed attempt takes one, a successful one gives a tenth, and there "
+        "are retries while half is left; 0 for no limit.",
+    )
+    breaker_failures: int = Field(
+        10,
+        ge=0,
+        le=100,
+        description="Failures of a model, among its last 100 attempts of half a minute and four fifths of them, after "
+        "which calls for it are refused; 0 for never.",
+    )
+    breaker_pause: Seconds = Field(3.0, description="Seconds until one of them is let through again.")
+    fallback_models: Annotated[dict[str, list[ModelName]], NoDecode, BeforeValidator(_read_json)] = Field(
+        {},
+        description='JSON: by model, or "*", those that are asked when it is overloaded or its calls are refused, '
+        'such as {"claude-opus-5-5": ["claude-sonnet-5"]}; a request can say otherwise.',
+    )
+    default_deadline: Seconds = Field(3600.0, description="Seconds for a call whose caller sets no deadline.")
+    deadline_margin: float = Field(
+        0.25,
+        ge=0,
+        le=60,
+        description="Seconds before a caller's deadline, at most a tenth of the time, when the gateway gives up and "
+        "says why.",
+    )
     max_request_bytes: int = Field(
         40 * 1024 * 1024,
         ge=1024,

@@ -11,6 +11,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
 from urllib.parse import urlsplit
 
 import grpc
@@ -18,6 +19,8 @@ from grpc_health.v1 import health_pb2
 
 from claude_grpc import __version__
 from claude_grpc.config import ConfigurationError, Settings
+from claude_grpc.rpc.deadline import DeadlinePolicy
+from claude_grpc.rpc.fallback import FallbackPolicy
 from claude_grpc.rpc.forward import Forward
 from claude_grpc.rpc.front import Front
 from claude_grpc.rpc.gateway import SCHEMA_REVISION, GatewayServicer
@@ -26,7 +29,16 @@ from claude_grpc.rpc.layers import log_call
 from claude_grpc.rpc.messages import MessagesServicer
 from claude_grpc.rpc.reflection import reflection_handlers
 from claude_grpc.simulator import Simulator, SimulatorOptions
-from claude_grpc.upstream import Endpoint, RetryPolicy, Timeouts, UpstreamClient, environment_proxy, make_transport
+from claude_grpc.upstream import (
+    BreakerPolicy,
+    Endpoint,
+    RetryBudget,
+    RetryPolicy,
+    Timeouts,
+    UpstreamClient,
+    environment_proxy,
+    make_transport,
+)
 from claude_grpc.v1 import gateway_pb2, messages_pb2
 
 __all__ = ["Gateway", "open_gateway", "serve"]
@@ -111,7 +123,9 @@ def _client(settings: Settings, base_url: str) -> UpstreamClient:
         transport,
         endpoint,
         timeouts=timeouts,
-        retry=RetryPolicy(max_retries=settings.max_retries),
+        retry=RetryPolicy(max_retries=settings.max_retries, max_wait=settings.max_retry_wait),
+        budget=RetryBudget(tokens=settings.retry_budget or inf),
+        breaker=BreakerPolicy(failures=settings.breaker_failures or inf, pause=settings.breaker_pause),
         user_agent=f"claude-grpc/{__version__}",
         max_response_bytes=settings.max_response_bytes,
         max_event_bytes=settings.max_response_bytes,
@@ -127,8 +141,13 @@ def _server(settings: Settings, client: UpstreamClient, health: Health, base_url
         simulated=settings.simulates,
         limits=gateway_pb2.Limits(max_request_bytes=settings.max_request_bytes, max_body_bytes=settings.max_body_bytes),
     )
-    forward = Forward(client, max_body_bytes=settings.max_body_bytes)
-    servicers = {"messages": MessagesServicer(forward), "gateway": GatewayServicer(info)}
+    forward = Forward(
+        client,
+        max_body_bytes=settings.max_body_bytes,
+        deadlines=DeadlinePolicy(default=settings.default_deadline, margin=settings.deadline_margin),
+        fallbacks=FallbackPolicy(settings.fallback_models),
+    )
+    servicers = {"messages": MessagesServicer(forward), "gateway": GatewayServicer(info, client.breakers)}
     front = Front(layers=[log_call])
     server = grpc.aio.server(options=_options(settings))
     handlers = [front.handler(_SERVICES[name], servicer) for name, servicer in servicers.items()]

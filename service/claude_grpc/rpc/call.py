@@ -6,6 +6,7 @@ ours.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from claude_grpc.errors import UpstreamContext
 from claude_grpc.rpc.status import RpcStatus
 
 __all__ = ["Call"]
+
+_HEADER = re.compile(r"[!-~]{1,256}")
+_LONGEST = 256
 
 
 @dataclass(slots=True)
@@ -48,6 +52,12 @@ class Call:
 def _passed_on(context: UpstreamContext) -> Mapping[str, str]:
     trailers = {key: value for key, value in context.headers.items() if key.startswith("anthropic-ratelimit-")}
     trailers["claude-grpc-attempts"] = str(context.attempts)
-    if context.request_id:
-        trailers["request-id"] = context.request_id
+    told = {
+        "request-id": context.request_id,
+        "claude-grpc-retries": ",".join(context.retries)[:_LONGEST],
+        # The model is in a caller's words, which need not be a header's.
+        "claude-grpc-model": context.model if _HEADER.fullmatch(context.model) else "",
+        "claude-grpc-fallback": context.fallback,
+    }
+    trailers.update((key, value) for key, value in told.items() if value)
     return trailers

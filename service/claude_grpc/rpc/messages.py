@@ -15,7 +15,12 @@ _PARAMS = messages_pb2.MessageParams.DESCRIPTOR
 
 _CREATE = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.AssistantMessage))
 _STREAM = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.StreamMessageResponse), b'"stream":true')
-_COUNT = Route("/v1/messages/count_tokens", Encoder(_PARAMS, counting=True), Decoder(messages_pb2.CountTokensResponse))
+_COUNT = Route(
+    "/v1/messages/count_tokens",
+    Encoder(_PARAMS, counting=True),
+    Decoder(messages_pb2.CountTokensResponse),
+    any_model=False,
+)
 
 
 class MessagesServicer:
