@@ -152,6 +152,35 @@ class Settings(BaseSettings):
     max_response_bytes: int = Field(
         256 * 1024 * 1024, ge=1024, description="Most bytes of an answer that is not streamed, and of one event."
     )
+    max_calls: int = Field(
+        1000, ge=1, description="Most calls that run at once. The defaults of these limits suit 1 GiB of memory."
+    )
+    max_queued_calls: int = Field(
+        100, ge=0, description="Most calls beyond that which wait for one to end; further ones are refused at once."
+    )
+    queue_timeout: Seconds = Field(2.0, description="Seconds that a call waits at most, then it is refused.")
+    max_bytes_in_flight: int = Field(
+        160 * 1024 * 1024,
+        ge=1024,
+        description="Most bytes of requests that upstream has not answered yet; at least max_request_bytes. They need "
+        "two to three times as much memory.",
+    )
+    max_abandoned_calls: int = Field(
+        100,
+        ge=0,
+        description="Most calls that go on without their caller, because they asked for it; others are cancelled.",
+    )
+    abandoned_timeout: Seconds = Field(600.0, description="Seconds that such a call may go on.")
+    ping_interval: Seconds = Field(
+        15.0, description="Seconds of silence after which a stream that has begun is sent a ping event."
+    )
+    keepalive_interval: Seconds = Field(
+        60.0, description="Seconds after which a silent connection is asked whether its caller is still there."
+    )
+    keepalive_timeout: Seconds = Field(20.0, description="Seconds to wait for that answer, then it is closed.")
+    max_connection_idle: Seconds = Field(
+        600.0, description="Seconds without a call after which a connection is closed."
+    )
     drain_delay: float = Field(
         0.0, ge=0, description="Seconds from SIGTERM, when health says NOT_SERVING, until new calls are refused."
     )
@@ -171,6 +200,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "there is no ANTHROPIC_API_KEY and no ANTHROPIC_AUTH_TOKEN, and the simulator is set to never"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_one(self) -> Self:
+        if self.max_bytes_in_flight < self.max_request_bytes:
+            raise ValueError("max_bytes_in_flight is less than max_request_bytes; no such request could come in")
         return self
 
     @property

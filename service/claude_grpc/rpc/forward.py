@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
@@ -20,8 +21,9 @@ from claude_grpc.rpc.deadline import DeadlinePolicy
 from claude_grpc.rpc.fallback import FallbackPolicy, ask_in_turn
 from claude_grpc.rpc.headers import HeaderFields, read_headers
 from claude_grpc.rpc.options import read_options
+from claude_grpc.rpc.relay import joined
 from claude_grpc.telemetry.counters import count_without_deadline
-from claude_grpc.upstream import EventStream, UpstreamClient, UpstreamRequest, api_error
+from claude_grpc.upstream import EventStream, ServerSentEvent, UpstreamClient, UpstreamRequest, api_error
 from claude_grpc.v1.messages_pb2 import MessageParams, StreamMessageResponse
 from claude_grpc.v1.options_pb2 import CallOptions
 
@@ -87,6 +89,8 @@ class Forward:
         self._max_body_bytes = max_body_bytes
         self._deadlines = deadlines or DeadlinePolicy()
         self._fallbacks = fallbacks or FallbackPolicy()
+        # One at a time: while it is encoded, a request of 30 MB is in memory four times.
+        self._large = ThreadPoolExecutor(1, "encode")
 
     async def send(self, route: Route[M], request: ParamsRequest, call: Call) -> M:
         """The answer to a request.
@@ -102,9 +106,11 @@ class Forward:
 
     @asynccontextmanager
     async def stream(
-        self, route: Route[StreamMessageResponse], request: ParamsRequest, call: Call
+        self, route: Route[StreamMessageResponse], request: ParamsRequest, call: Call, *, exact: bool = True
     ) -> AsyncIterator[AsyncIterator[StreamMessageResponse]]:
         """The events of an answer, up to and including ``message_stop``; leaving closes the connection to upstream.
+
+        Unless they are to be exact, deltas that came together may be joined.
 
         Raises:
             RequestError: It cannot be sent as it is.
@@ -115,7 +121,10 @@ class Forward:
                 route, request, call, lambda sent: stack.enter_async_context(self._client.stream(sent))
             )
             call.answered(events.context)
-            messages = await stack.enter_async_context(aclosing(_messages(route.decoder, events)))
+            call.share.free()
+            # Not needed any more, and it may have 30 MB.
+            del request
+            messages = await stack.enter_async_context(aclosing(_messages(route.decoder, events, exact=exact)))
             yield messages
 
     async def _ask(
@@ -135,13 +144,13 @@ class Forward:
         async def encode(model: str) -> bytes:
             # In place: the request is this call's own, and a copy of 30 MB of media is not free.
             request.params.model = model
-            return await self._encode(route, request.params, Violations())
+            return await self._encode(route, request.params, call, Violations())
 
         return await ask_in_turn(
             UpstreamRequest(
                 method="POST",
                 path=route.path,
-                body=await self._encode(route, request.params, violations),
+                body=await self._encode(route, request.params, call, violations),
                 headers=headers,
                 model=model,
                 max_retries=options.max_retries,
@@ -153,9 +162,10 @@ class Forward:
             encode,
         )
 
-    async def _encode(self, route: Route[M], params: MessageParams, violations: Violations) -> bytes:
-        if params.ByteSize() > _LARGE:
-            body = await asyncio.to_thread(_encode, route, params, violations)
+    async def _encode(self, route: Route[M], params: MessageParams, call: Call, violations: Violations) -> bytes:
+        if call.request_bytes > _LARGE:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._large, _encode, route, params, violations)
         else:
             body = _encode(route, params, violations)
         violations.raise_if_any()
@@ -169,15 +179,12 @@ def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
 
 
 async def _messages(
-    decoder: Decoder[StreamMessageResponse], events: EventStream
+    decoder: Decoder[StreamMessageResponse], events: EventStream, *, exact: bool
 ) -> AsyncGenerator[StreamMessageResponse, None]:
     context = events.context
     try:
         async for read in events:
-            for event in read:
-                message = decoder.decode(event.data)
-                if message.type == "error":
-                    raise api_error(200, event.data, context)
+            for message in _decoded(decoder, read, context, exact=exact):
                 yield message
                 if not context.partial:
                     context = replace(context, partial=True)
@@ -188,6 +195,24 @@ async def _messages(
     except UpstreamError as error:
         error.context = context
         raise
+
+
+def _decoded(
+    decoder: Decoder[StreamMessageResponse], read: list[ServerSentEvent], context: UpstreamContext, *, exact: bool
+) -> Iterator[StreamMessageResponse]:
+    messages = (_decode(decoder, event, context) for event in read)
+    # The first leaves at once. What came with it has to wait for that, and is joined meanwhile.
+    yield next(messages)
+    yield from messages if exact else joined(messages)
+
+
+def _decode(
+    decoder: Decoder[StreamMessageResponse], event: ServerSentEvent, context: UpstreamContext
+) -> StreamMessageResponse:
+    message = decoder.decode(event.data)
+    if message.type == "error":
+        raise api_error(200, event.data, context)
+    return message
 
 
 @contextmanager
