@@ -200,7 +200,9 @@ async def _messages(
 def _decoded(
     decoder: Decoder[StreamMessageResponse], read: list[ServerSentEvent], context: UpstreamContext, *, exact: bool
 ) -> Iterator[StreamMessageResponse]:
-    messages = (_decode(decoder, event, context) for event in read)
+    # Taken out one by one: what was sent is not kept while the rest waits for a slow reader.
+    read.reverse()
+    messages = (_decode(decoder, read.pop(), context) for _ in range(len(read)))
     # The first leaves at once. What came with it has to wait for that, and is joined meanwhile.
     yield next(messages)
     yield from messages if exact else joined(messages)

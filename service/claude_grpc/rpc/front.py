@@ -118,7 +118,7 @@ class Front:
     async def _run(self, method: MethodDescriptor, context: _Context, run: Callable[[Call], Awaitable[None]]) -> None:
         call = _call(method, context)
         async with AsyncExitStack() as stack:
-            await _note_failure(call, context, self._enter(call, stack, run))
+            await _note_failure(call, self._enter(call, stack, run))
         if call.status is None:
             context.set_trailing_metadata(tuple(call.trailers.items()))
             return
@@ -153,7 +153,7 @@ async def _read(context: _Context) -> bytes:
     raise InvalidRequestError([Violation("", "The call must have a request message.")])
 
 
-async def _note_failure(call: Call, context: _Context, running: Awaitable[None]) -> None:
+async def _note_failure(call: Call, running: Awaitable[None]) -> None:
     try:
         await running
     except (RequestError, RefusedError) as error:
@@ -161,10 +161,10 @@ async def _note_failure(call: Call, context: _Context, running: Awaitable[None])
     except UpstreamError as error:
         call.answered(error.context)
         call.status = status_of(error)
+    except grpc.aio.InternalError:
+        # The caller left while a message was being written; gRPC reports that as an error of the write.
+        raise asyncio.CancelledError from None
     except Exception:  # noqa: BLE001 # whatever it is, it must end as a status
-        if context.done():
-            # The caller left while a message was being written; gRPC reports that as an error of the write.
-            raise asyncio.CancelledError from None
         call.status, error_id = bug_status()
         _log.exception("A handler failed", extra={"method": call.method, "error_id": error_id})
 

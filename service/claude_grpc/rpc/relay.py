@@ -84,21 +84,51 @@ class Relay:
 def joined(messages: Iterable[StreamMessageResponse]) -> Iterator[StreamMessageResponse]:
     """The same stream in fewer messages: deltas that follow one another in one block, of one kind, become one.
 
-    If ``messages`` raises, what came before comes out first.
+    If ``messages`` raises, what came before comes out first. Holds no message while the one it made is written.
     """
-    run: list[StreamMessageResponse] = []
+    run = _Run()
     try:
         for message in messages:
-            if run and not _continues(run[0], message):
-                before, run = run, []
-                yield _join(before)
-            run.append(message)
+            if not run.takes(message):
+                yield run.end()
+                run.takes(message)
     except Exception:
-        if run:
-            yield _join(run)
+        if run.begun:
+            yield run.end()
         raise
-    if run:
-        yield _join(run)
+    if run.begun:
+        yield run.end()
+
+
+class _Run:
+    """Deltas that become one: the first of them, and the texts of all."""
+
+    def __init__(self) -> None:
+        self._first: StreamMessageResponse | None = None
+        self._texts: list[str] = []
+
+    @property
+    def begun(self) -> bool:
+        return self._first is not None
+
+    def takes(self, message: StreamMessageResponse) -> bool:
+        """Whether the message was added; it is not if it is no continuation."""
+        if self._first is None:
+            self._first = message
+        elif not _continues(self._first, message):
+            return False
+        self._texts.append(_text(message))
+        return True
+
+    def end(self) -> StreamMessageResponse:
+        """The one message; the next run may begin."""
+        assert self._first is not None  # noqa: S101 # whoever ends a run has begun it
+        message, texts = self._first, self._texts
+        self._first, self._texts = None, []
+        if len(texts) > 1:
+            kind = message.content_block_delta.delta.WhichOneof("delta") or ""
+            setattr(getattr(message.content_block_delta.delta, kind), _TEXTS[kind], "".join(texts))
+        return message
 
 
 def _continues(first: StreamMessageResponse, message: StreamMessageResponse) -> bool:
@@ -117,10 +147,7 @@ def _has_more(delta: ContentBlockDelta, kind: str) -> bool:
     return bool(delta.extra_json or getattr(delta.delta, kind).extra_json)
 
 
-def _join(run: list[StreamMessageResponse]) -> StreamMessageResponse:
-    first = run[0]
-    if len(run) > 1:
-        kind = first.content_block_delta.delta.WhichOneof("delta") or ""
-        pieces = [getattr(message.content_block_delta.delta, kind) for message in run]
-        setattr(pieces[0], _TEXTS[kind], "".join(getattr(piece, _TEXTS[kind]) for piece in pieces))
-    return first
+def _text(message: StreamMessageResponse) -> str:
+    delta = message.content_block_delta.delta
+    kind = delta.WhichOneof("delta") or ""
+    return getattr(getattr(delta, kind), _TEXTS[kind]) if kind in _TEXTS else ""

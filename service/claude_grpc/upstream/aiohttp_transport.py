@@ -17,12 +17,14 @@ import httpx
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from claude_grpc.upstream.small_reads import SmallReadsConnector
+
 __all__ = ["AiohttpTransport"]
 
 # A larger piece of a body is cut, so that the write timeout is one of progress and little waits in memory.
 _PIECE_BYTES: Final = 256 * 1024
-# Twice as much may wait for a slow reader; then its upstream waits, too.
-_UNREAD_BYTES: Final = 64 * 1024
+# Twice as much may wait for a slow reader; then its upstream waits, too. What it gets at once is no more than this.
+_UNREAD_BYTES: Final = 4 * 1024
 # aiohttp would add these of itself; what is sent is the caller's to say.
 _AUTO_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
@@ -109,7 +111,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     def _make_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = SmallReadsConnector(
             limit=0, ssl=self._tls, keepalive_timeout=self._idle_seconds, socket_factory=self._make_socket
         )
         # Without trust_env: with it a .netrc would replace the API key, and the proxy is known already.
@@ -198,7 +200,7 @@ class _Body(httpx.AsyncByteStream):
         if self._failure is not None:
             raise self._failure
         try:
-            chunk = await self._content.readany()
+            chunk = await self._content.read(_UNREAD_BYTES)
         except (aiohttp.ClientError, OSError) as error:
             self._failure = self._reason(error)
             # A slow reader still gets what came before the failure; aiohttp would drop it.
