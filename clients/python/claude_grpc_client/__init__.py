@@ -24,6 +24,7 @@ from claude_grpc_client.errors import (
 from claude_grpc_client.events import text_of, thinking_of
 from claude_grpc_client.messages import Turn, turn, user
 from claude_grpc_client.sync import Client, MessageStream
+from claude_grpc_client.timing import Timing
 
 __all__ = [
     "AsyncClient",
@@ -41,6 +42,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitedError",
+    "Timing",
     "Turn",
     "UnavailableError",
     "UnimplementedError",
