@@ -1,0 +1,118 @@
+"""All metrics by name, each with its unit, its buckets and a sentence about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+
+from claude_grpc.telemetry import names
+from claude_grpc.telemetry.tally import Tally
+
+__all__ = ["Gauge", "Instruments"]
+
+# The conventions' own end at 10 s and at 82 s; an answer may take ten minutes.
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600)
+_CHUNK_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_LAG_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+
+# In braces they are words for people; "1" would make Prometheus say "ratio".
+_CALLS: Final = "{call}"
+_EXCHANGES: Final = "{exchange}"
+_TOKENS: Final = "{token}"
+_TOKEN_LABELS: Final = (names.REQUEST_MODEL, names.RESPONSE_MODEL, names.ANTHROPIC_SERVICE_TIER)
+_CANCEL_LABELS: Final = (names.RPC_METHOD, names.PHASE, names.CAUSE)
+
+Gauge = Callable[[], Iterable[tuple[float, Mapping[str, str]]]]
+"""Tells the values of a gauge, each with its labels; called from another thread than the event loop's."""
+
+
+class Instruments:
+    """What a meter makes of the names.
+
+    Args:
+        meter: The one that does nothing if there are to be no metrics.
+        provider: Attributes that tell of which upstream token counts are.
+    """
+
+    def __init__(self, meter: Meter, provider: Mapping[str, str | int]) -> None:
+        self._meter = meter
+        self.rpc_duration = self._histogram(names.METRIC_RPC_DURATION, "Duration of RPCs.")
+        self.inference_duration = self._histogram(
+            names.METRIC_INFERENCE_DURATION, "Duration of model calls, with all attempts and the whole answer."
+        )
+        self.operation_duration = self._histogram(
+            names.METRIC_OPERATION_DURATION, "Duration of other calls of the Claude API."
+        )
+        self.first_chunk = self._histogram(
+            names.METRIC_TIME_TO_FIRST_CHUNK, "Time from a model call's start to the first event of its stream."
+        )
+        self.chunk_interval = self._histogram(
+            names.METRIC_TIME_PER_OUTPUT_CHUNK, "Mean time between the events of a stream.", _CHUNK_SECONDS
+        )
+        self.loop_lag = self._histogram(names.METRIC_LOOP_LAG, "How late the event loop is.", _LAG_SECONDS)
+        self.tokens = self._token_counters(provider)
+        self.cancels = self._counter(
+            names.METRIC_RPC_CANCELS, "RPCs whose caller left or ran out of time.", *_CANCEL_LABELS, unit=_CALLS
+        )
+        self.refusals = self._counter(
+            names.METRIC_RPC_REFUSALS, "RPCs that the gateway refused.", names.REASON, unit=_CALLS
+        )
+        self.attempts = self._counter(
+            names.METRIC_UPSTREAM_ATTEMPTS, "HTTP exchanges with upstream.", names.OUTCOME, unit=_EXCHANGES
+        )
+        self.retries = self._counter(
+            names.METRIC_UPSTREAM_RETRIES, "Attempts that were made again.", names.REASON, unit=_EXCHANGES
+        )
+        self.active = self._level(names.METRIC_RPC_ACTIVE, "RPCs that run.", names.RPC_METHOD, unit=_CALLS)
+        self.exchanges = self._level(
+            names.METRIC_UPSTREAM_EXCHANGES,
+            "HTTP exchanges that run, or wait for a connection.",
+            names.STATE,
+            unit=_EXCHANGES,
+        )
+
+    def gauge(self, name: str, description: str, values: Gauge, unit: str) -> None:
+        """Add a gauge whose values somebody else knows."""
+
+        def observe(_options: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(value, labels) for value, labels in values()]
+
+        self._meter.create_observable_gauge(name, [observe], unit=unit, description=description)
+
+    def _token_counters(self, provider: Mapping[str, str | int]) -> tuple[Tally, ...]:
+        """Input, output, read from the cache, written to it, and thought."""
+        fixed = {**provider, names.OPERATION: names.CHAT, names.TOKEN_MODALITY: names.MODALITY_UNKNOWN}
+        kinds = (
+            (names.METRIC_USAGE_INPUT, "Input tokens, cached ones included."),
+            (names.METRIC_USAGE_OUTPUT, "Output tokens, thinking included."),
+            (names.METRIC_USAGE_CACHE_READ, "Input tokens that were read from the cache."),
+            (names.METRIC_USAGE_CACHE_WRITE, "Input tokens that were written to the cache."),
+            (names.METRIC_USAGE_REASONING, "Output tokens that were thinking."),
+        )
+        return tuple(
+            self._counter(name, description, *_TOKEN_LABELS, unit=_TOKENS, fixed=fixed) for name, description in kinds
+        )
+
+    def _histogram(self, name: str, description: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+        return self._meter.create_histogram(
+            name, unit="s", description=description, explicit_bucket_boundaries_advisory=buckets
+        )
+
+    def _counter(
+        self,
+        name: str,
+        description: str,
+        *labels: str,
+        unit: str,
+        fixed: Mapping[str, str | int] | None = None,
+    ) -> Tally:
+        tally = Tally(*labels, fixed=fixed)
+        self._meter.create_observable_counter(name, [tally.observe], unit=unit, description=description)
+        return tally
+
+    def _level(self, name: str, description: str, *labels: str, unit: str) -> Tally:
+        tally = Tally(*labels)
+        self._meter.create_observable_up_down_counter(name, [tally.observe], unit=unit, description=description)
+        return tally
