@@ -5,38 +5,56 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from claude_grpc.codec import Decoder, Encoder, MessageAccumulator
+from claude_grpc.rpc.abandoned import AbandonedCalls
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.forward import Forward, Route
-from claude_grpc.v1 import messages_pb2
+from claude_grpc.v1 import messages_pb2, options_pb2
 
 __all__ = ["MessagesServicer"]
 
+_FINISH = options_pb2.DISCONNECT_POLICY_FINISH
+_PING = messages_pb2.StreamMessageResponse(type="ping", ping=messages_pb2.Ping())
 _PARAMS = messages_pb2.MessageParams.DESCRIPTOR
 
 _CREATE = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.AssistantMessage))
 _STREAM = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.StreamMessageResponse), b'"stream":true')
-_COUNT = Route("/v1/messages/count_tokens", Encoder(_PARAMS, counting=True), Decoder(messages_pb2.CountTokensResponse))
+_COUNT = Route(
+    "/v1/messages/count_tokens",
+    Encoder(_PARAMS, counting=True),
+    Decoder(messages_pb2.CountTokensResponse),
+    any_model=False,
+)
 
 
 class MessagesServicer:
     """Claude's next turn in a conversation."""
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: Forward, abandoned: AbandonedCalls) -> None:
         self._forward = forward
+        self._abandoned = abandoned
 
     async def create_message(
         self, request: messages_pb2.CreateMessageRequest, call: Call
     ) -> messages_pb2.CreateMessageResponse:
         """The whole turn."""
-        return messages_pb2.CreateMessageResponse(message=await self._forward.send(_CREATE, request, call))
+        answering = self._forward.send(_CREATE, request, call)
+        if request.call_options.on_disconnect == _FINISH:
+            answering = self._abandoned.answer(call, answering)
+        return messages_pb2.CreateMessageResponse(message=await answering)
 
     async def stream_message(
         self, request: messages_pb2.StreamMessageRequest, call: Call
     ) -> AsyncIterator[messages_pb2.StreamMessageResponse]:
         """The turn as it is written."""
         whole = MessageAccumulator() if request.stream_options.include_final_message else None
-        async with self._forward.stream(_STREAM, request, call) as events:
+        opening = self._forward.stream(_STREAM, request, call, exact=request.stream_options.exact_events)
+        if request.call_options.on_disconnect == _FINISH:
+            opening = self._abandoned.stream(call, opening)
+        del request
+        async with opening as events:
             async for event in events:
+                if event.type == "message_start":
+                    call.keepalive = _PING
                 if whole is not None:
                     whole.add(event)
                     if event.HasField("message_stop"):

@@ -1511,6 +1511,8 @@ type CreateMessageRequest struct {
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// User profile the request is for.
 	UserProfileId *string `protobuf:"bytes,5,opt,name=user_profile_id,json=userProfileId,proto3,oneof" json:"user_profile_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,7,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1580,6 +1582,13 @@ func (x *CreateMessageRequest) GetUserProfileId() string {
 	return ""
 }
 
+func (x *CreateMessageRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of CreateMessage.
 type CreateMessageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1641,6 +1650,8 @@ type StreamMessageRequest struct {
 	UserProfileId *string `protobuf:"bytes,5,opt,name=user_profile_id,json=userProfileId,proto3,oneof" json:"user_profile_id,omitempty"`
 	// How the stream is to come.
 	StreamOptions *StreamOptions `protobuf:"bytes,6,opt,name=stream_options,json=streamOptions,proto3" json:"stream_options,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,7,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1717,13 +1728,23 @@ func (x *StreamMessageRequest) GetStreamOptions() *StreamOptions {
 	return nil
 }
 
+func (x *StreamMessageRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // How a stream is to come.
 type StreamOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether `message_stop` carries the whole message, put together from the events. Spares the caller doing that.
 	IncludeFinalMessage bool `protobuf:"varint,1,opt,name=include_final_message,json=includeFinalMessage,proto3" json:"include_final_message,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Whether each event comes as a message of its own. Without it, pieces of one block that reached the gateway together
+	// may be joined, so that a busy gateway or a slow reader has fewer messages to handle; no text is ever lost by that.
+	ExactEvents   bool `protobuf:"varint,2,opt,name=exact_events,json=exactEvents,proto3" json:"exact_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamOptions) Reset() {
@@ -1759,6 +1780,13 @@ func (*StreamOptions) Descriptor() ([]byte, []int) {
 func (x *StreamOptions) GetIncludeFinalMessage() bool {
 	if x != nil {
 		return x.IncludeFinalMessage
+	}
+	return false
+}
+
+func (x *StreamOptions) GetExactEvents() bool {
+	if x != nil {
+		return x.ExactEvents
 	}
 	return false
 }
@@ -2889,6 +2917,8 @@ type CountTokensRequest struct {
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// User profile the request is for.
 	UserProfileId *string `protobuf:"bytes,5,opt,name=user_profile_id,json=userProfileId,proto3,oneof" json:"user_profile_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,7,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2958,6 +2988,13 @@ func (x *CountTokensRequest) GetUserProfileId() string {
 	return ""
 }
 
+func (x *CountTokensRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of CountTokens.
 type CountTokensResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3017,7 +3054,7 @@ var File_claude_grpc_v1_messages_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\n" +
-	"\x1dclaude_grpc/v1/messages.proto\x12\x0eclaude_grpc.v1\x1a\x1cclaude_grpc/v1/content.proto\x1a\x1aclaude_grpc/v1/tools.proto\x1a\x19claude_grpc/v1/wire.proto\"\xd8\x01\n" +
+	"\x1dclaude_grpc/v1/messages.proto\x12\x0eclaude_grpc.v1\x1a\x1cclaude_grpc/v1/content.proto\x1a\x1cclaude_grpc/v1/options.proto\x1a\x1aclaude_grpc/v1/tools.proto\x1a\x19claude_grpc/v1/wire.proto\"\xd8\x01\n" +
 	"\fInputMessage\x120\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x14.claude_grpc.v1.RoleB\x06\xa2\xbb\x18\x02\x18\x01R\x04role\x12>\n" +
 	"\acontent\x18\x02 \x03(\v2\x1c.claude_grpc.v1.ContentBlockB\x06\xa2\xbb\x18\x02 \x01R\acontent\x12&\n" +
@@ -3166,30 +3203,33 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x0fthinking_tokens\x18\x01 \x01(\x03H\x00R\x0ethinkingTokens\x88\x01\x01\x12%\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\x12\n" +
-	"\x10_thinking_tokens\"\xa5\x02\n" +
+	"\x10_thinking_tokens\"\xe5\x02\n" +
 	"\x14CreateMessageRequest\x125\n" +
 	"\x06params\x18\x01 \x01(\v2\x1d.claude_grpc.v1.MessageParamsR\x06params\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12+\n" +
-	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01B\x14\n" +
+	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\a \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_idB\x12\n" +
 	"\x10_user_profile_id\"S\n" +
 	"\x15CreateMessageResponse\x12:\n" +
-	"\amessage\x18\x01 \x01(\v2 .claude_grpc.v1.AssistantMessageR\amessage\"\xeb\x02\n" +
+	"\amessage\x18\x01 \x01(\v2 .claude_grpc.v1.AssistantMessageR\amessage\"\xab\x03\n" +
 	"\x14StreamMessageRequest\x125\n" +
 	"\x06params\x18\x01 \x01(\v2\x1d.claude_grpc.v1.MessageParamsR\x06params\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12+\n" +
 	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01\x12D\n" +
-	"\x0estream_options\x18\x06 \x01(\v2\x1d.claude_grpc.v1.StreamOptionsR\rstreamOptionsB\x14\n" +
+	"\x0estream_options\x18\x06 \x01(\v2\x1d.claude_grpc.v1.StreamOptionsR\rstreamOptions\x12>\n" +
+	"\fcall_options\x18\a \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_idB\x12\n" +
-	"\x10_user_profile_id\"C\n" +
+	"\x10_user_profile_id\"f\n" +
 	"\rStreamOptions\x122\n" +
-	"\x15include_final_message\x18\x01 \x01(\bR\x13includeFinalMessage\"\xf5\x05\n" +
+	"\x15include_final_message\x18\x01 \x01(\bR\x13includeFinalMessage\x12!\n" +
+	"\fexact_events\x18\x02 \x01(\bR\vexactEvents\"\xf5\x05\n" +
 	"\x15StreamMessageResponse\x12\x1a\n" +
 	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12n\n" +
 	"\x13content_block_delta\x18\x02 \x01(\v2!.claude_grpc.v1.ContentBlockDeltaB\x19\xa2\xbb\x18\x15*\x13content_block_deltaH\x00R\x11contentBlockDelta\x12n\n" +
@@ -3274,13 +3314,14 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"-\n" +
 	"\x04Ping\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xa3\x02\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xe3\x02\n" +
 	"\x12CountTokensRequest\x125\n" +
 	"\x06params\x18\x01 \x01(\v2\x1d.claude_grpc.v1.MessageParamsR\x06params\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12+\n" +
-	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01B\x14\n" +
+	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\a \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_idB\x12\n" +
 	"\x10_user_profile_id\"u\n" +
@@ -3373,7 +3414,8 @@ var file_claude_grpc_v1_messages_proto_goTypes = []any{
 	(*Tool)(nil),                  // 40: claude_grpc.v1.Tool
 	(*ToolChoice)(nil),            // 41: claude_grpc.v1.ToolChoice
 	(*CacheControl)(nil),          // 42: claude_grpc.v1.CacheControl
-	(*Citation)(nil),              // 43: claude_grpc.v1.Citation
+	(*CallOptions)(nil),           // 43: claude_grpc.v1.CallOptions
+	(*Citation)(nil),              // 44: claude_grpc.v1.Citation
 }
 var file_claude_grpc_v1_messages_proto_depIdxs = []int32{
 	0,  // 0: claude_grpc.v1.InputMessage.role:type_name -> claude_grpc.v1.Role
@@ -3400,41 +3442,44 @@ var file_claude_grpc_v1_messages_proto_depIdxs = []int32{
 	16, // 21: claude_grpc.v1.Usage.server_tool_use:type_name -> claude_grpc.v1.ServerToolUsage
 	17, // 22: claude_grpc.v1.Usage.output_tokens_details:type_name -> claude_grpc.v1.OutputTokensDetails
 	3,  // 23: claude_grpc.v1.CreateMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
-	13, // 24: claude_grpc.v1.CreateMessageResponse.message:type_name -> claude_grpc.v1.AssistantMessage
-	3,  // 25: claude_grpc.v1.StreamMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
-	21, // 26: claude_grpc.v1.StreamMessageRequest.stream_options:type_name -> claude_grpc.v1.StreamOptions
-	25, // 27: claude_grpc.v1.StreamMessageResponse.content_block_delta:type_name -> claude_grpc.v1.ContentBlockDelta
-	24, // 28: claude_grpc.v1.StreamMessageResponse.content_block_start:type_name -> claude_grpc.v1.ContentBlockStart
-	32, // 29: claude_grpc.v1.StreamMessageResponse.content_block_stop:type_name -> claude_grpc.v1.ContentBlockStop
-	23, // 30: claude_grpc.v1.StreamMessageResponse.message_start:type_name -> claude_grpc.v1.MessageStart
-	33, // 31: claude_grpc.v1.StreamMessageResponse.message_delta:type_name -> claude_grpc.v1.MessageDelta
-	35, // 32: claude_grpc.v1.StreamMessageResponse.message_stop:type_name -> claude_grpc.v1.MessageStop
-	36, // 33: claude_grpc.v1.StreamMessageResponse.ping:type_name -> claude_grpc.v1.Ping
-	13, // 34: claude_grpc.v1.MessageStart.message:type_name -> claude_grpc.v1.AssistantMessage
-	39, // 35: claude_grpc.v1.ContentBlockStart.content_block:type_name -> claude_grpc.v1.ContentBlock
-	26, // 36: claude_grpc.v1.ContentBlockDelta.delta:type_name -> claude_grpc.v1.BlockDelta
-	27, // 37: claude_grpc.v1.BlockDelta.text_delta:type_name -> claude_grpc.v1.TextDelta
-	28, // 38: claude_grpc.v1.BlockDelta.thinking_delta:type_name -> claude_grpc.v1.ThinkingDelta
-	29, // 39: claude_grpc.v1.BlockDelta.signature_delta:type_name -> claude_grpc.v1.SignatureDelta
-	30, // 40: claude_grpc.v1.BlockDelta.input_json_delta:type_name -> claude_grpc.v1.InputJsonDelta
-	31, // 41: claude_grpc.v1.BlockDelta.citations_delta:type_name -> claude_grpc.v1.CitationsDelta
-	43, // 42: claude_grpc.v1.CitationsDelta.citation:type_name -> claude_grpc.v1.Citation
-	34, // 43: claude_grpc.v1.MessageDelta.delta:type_name -> claude_grpc.v1.MessageChange
-	14, // 44: claude_grpc.v1.MessageDelta.usage:type_name -> claude_grpc.v1.Usage
-	1,  // 45: claude_grpc.v1.MessageChange.stop_reason:type_name -> claude_grpc.v1.StopReason
-	13, // 46: claude_grpc.v1.MessageStop.message:type_name -> claude_grpc.v1.AssistantMessage
-	3,  // 47: claude_grpc.v1.CountTokensRequest.params:type_name -> claude_grpc.v1.MessageParams
-	18, // 48: claude_grpc.v1.MessagesService.CreateMessage:input_type -> claude_grpc.v1.CreateMessageRequest
-	20, // 49: claude_grpc.v1.MessagesService.StreamMessage:input_type -> claude_grpc.v1.StreamMessageRequest
-	37, // 50: claude_grpc.v1.MessagesService.CountTokens:input_type -> claude_grpc.v1.CountTokensRequest
-	19, // 51: claude_grpc.v1.MessagesService.CreateMessage:output_type -> claude_grpc.v1.CreateMessageResponse
-	22, // 52: claude_grpc.v1.MessagesService.StreamMessage:output_type -> claude_grpc.v1.StreamMessageResponse
-	38, // 53: claude_grpc.v1.MessagesService.CountTokens:output_type -> claude_grpc.v1.CountTokensResponse
-	51, // [51:54] is the sub-list for method output_type
-	48, // [48:51] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	43, // 24: claude_grpc.v1.CreateMessageRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	13, // 25: claude_grpc.v1.CreateMessageResponse.message:type_name -> claude_grpc.v1.AssistantMessage
+	3,  // 26: claude_grpc.v1.StreamMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
+	21, // 27: claude_grpc.v1.StreamMessageRequest.stream_options:type_name -> claude_grpc.v1.StreamOptions
+	43, // 28: claude_grpc.v1.StreamMessageRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	25, // 29: claude_grpc.v1.StreamMessageResponse.content_block_delta:type_name -> claude_grpc.v1.ContentBlockDelta
+	24, // 30: claude_grpc.v1.StreamMessageResponse.content_block_start:type_name -> claude_grpc.v1.ContentBlockStart
+	32, // 31: claude_grpc.v1.StreamMessageResponse.content_block_stop:type_name -> claude_grpc.v1.ContentBlockStop
+	23, // 32: claude_grpc.v1.StreamMessageResponse.message_start:type_name -> claude_grpc.v1.MessageStart
+	33, // 33: claude_grpc.v1.StreamMessageResponse.message_delta:type_name -> claude_grpc.v1.MessageDelta
+	35, // 34: claude_grpc.v1.StreamMessageResponse.message_stop:type_name -> claude_grpc.v1.MessageStop
+	36, // 35: claude_grpc.v1.StreamMessageResponse.ping:type_name -> claude_grpc.v1.Ping
+	13, // 36: claude_grpc.v1.MessageStart.message:type_name -> claude_grpc.v1.AssistantMessage
+	39, // 37: claude_grpc.v1.ContentBlockStart.content_block:type_name -> claude_grpc.v1.ContentBlock
+	26, // 38: claude_grpc.v1.ContentBlockDelta.delta:type_name -> claude_grpc.v1.BlockDelta
+	27, // 39: claude_grpc.v1.BlockDelta.text_delta:type_name -> claude_grpc.v1.TextDelta
+	28, // 40: claude_grpc.v1.BlockDelta.thinking_delta:type_name -> claude_grpc.v1.ThinkingDelta
+	29, // 41: claude_grpc.v1.BlockDelta.signature_delta:type_name -> claude_grpc.v1.SignatureDelta
+	30, // 42: claude_grpc.v1.BlockDelta.input_json_delta:type_name -> claude_grpc.v1.InputJsonDelta
+	31, // 43: claude_grpc.v1.BlockDelta.citations_delta:type_name -> claude_grpc.v1.CitationsDelta
+	44, // 44: claude_grpc.v1.CitationsDelta.citation:type_name -> claude_grpc.v1.Citation
+	34, // 45: claude_grpc.v1.MessageDelta.delta:type_name -> claude_grpc.v1.MessageChange
+	14, // 46: claude_grpc.v1.MessageDelta.usage:type_name -> claude_grpc.v1.Usage
+	1,  // 47: claude_grpc.v1.MessageChange.stop_reason:type_name -> claude_grpc.v1.StopReason
+	13, // 48: claude_grpc.v1.MessageStop.message:type_name -> claude_grpc.v1.AssistantMessage
+	3,  // 49: claude_grpc.v1.CountTokensRequest.params:type_name -> claude_grpc.v1.MessageParams
+	43, // 50: claude_grpc.v1.CountTokensRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	18, // 51: claude_grpc.v1.MessagesService.CreateMessage:input_type -> claude_grpc.v1.CreateMessageRequest
+	20, // 52: claude_grpc.v1.MessagesService.StreamMessage:input_type -> claude_grpc.v1.StreamMessageRequest
+	37, // 53: claude_grpc.v1.MessagesService.CountTokens:input_type -> claude_grpc.v1.CountTokensRequest
+	19, // 54: claude_grpc.v1.MessagesService.CreateMessage:output_type -> claude_grpc.v1.CreateMessageResponse
+	22, // 55: claude_grpc.v1.MessagesService.StreamMessage:output_type -> claude_grpc.v1.StreamMessageResponse
+	38, // 56: claude_grpc.v1.MessagesService.CountTokens:output_type -> claude_grpc.v1.CountTokensResponse
+	54, // [54:57] is the sub-list for method output_type
+	51, // [51:54] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_messages_proto_init() }
@@ -3443,6 +3488,7 @@ func file_claude_grpc_v1_messages_proto_init() {
 		return
 	}
 	file_claude_grpc_v1_content_proto_init()
+	file_claude_grpc_v1_options_proto_init()
 	file_claude_grpc_v1_tools_proto_init()
 	file_claude_grpc_v1_wire_proto_init()
 	file_claude_grpc_v1_messages_proto_msgTypes[0].OneofWrappers = []any{}

@@ -1,0 +1,126 @@
+"""The way of a stream's messages to its caller: one after the other, never faster than they are read.
+
+Nothing is queued here: who has a message waits until gRPC has taken the one before, so a slow caller slows upstream.
+Two things happen on the way. A stream that has been silent for long gets a message that says it lives, because load
+balancers count bytes, not HTTP/2 pings. And what came together may leave together: see `joined`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Self
+
+from google.protobuf.message import Message
+
+from claude_grpc.rpc.call import Call
+from claude_grpc.v1.messages_pb2 import ContentBlockDelta, StreamMessageResponse
+
+__all__ = ["Relay", "joined"]
+
+# The deltas that are appended to what came before, each with the name of its text.
+_TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+class Relay:
+    """Writes a call's messages, and its keepalive when there are none.
+
+    Args:
+        call: Whose ``keepalive`` is sent, from when it is set.
+        write: Sends one message; returns when the next one may be sent.
+        silence: Seconds without a message after which the keepalive is sent.
+    """
+
+    def __init__(self, call: Call, write: Callable[[Any], Awaitable[None]], silence: float) -> None:
+        self._call = call
+        self._write = write
+        self._silence = silence
+        self._loop = asyncio.get_running_loop()
+        self._written_at = self._loop.time()
+        self._writing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._keepalive: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+            # The stream's own end tells what there is to tell.
+            await asyncio.wait([self._keepalive])
+
+    async def write(self, message: Message) -> None:
+        """Send a message, and wait until the next one may be sent."""
+        if self._keepalive is not None:
+            await self._keepalive
+            self._keepalive = None
+        self._writing = True
+        await self._write(message)
+        self._writing = False
+        self._written_at = self._loop.time()
+        self._call.partial = True
+        if self._timer is None and self._call.keepalive is not None:
+            self._arm(self._silence)
+
+    def _arm(self, seconds: float) -> None:
+        # One timer a stream, not one a message: it looks at the time of the last one when it goes off.
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        left = self._written_at + self._silence - self._loop.time()
+        sending = self._keepalive is not None and not self._keepalive.done()
+        if left <= 0 and not self._writing and not sending:
+            self._keepalive = self._loop.create_task(self._send_keepalive())
+        self._arm(left if left > 0 else self._silence)
+
+    async def _send_keepalive(self) -> None:
+        await self._write(self._call.keepalive)
+        self._written_at = self._loop.time()
+
+
+def joined(messages: Iterable[StreamMessageResponse]) -> Iterator[StreamMessageResponse]:
+    """The same stream in fewer messages: deltas that follow one another in one block, of one kind, become one.
+
+    If ``messages`` raises, what came before comes out first.
+    """
+    run: list[StreamMessageResponse] = []
+    try:
+        for message in messages:
+            if run and not _continues(run[0], message):
+                before, run = run, []
+                yield _join(before)
+            run.append(message)
+    except Exception:
+        if run:
+            yield _join(run)
+        raise
+    if run:
+        yield _join(run)
+
+
+def _continues(first: StreamMessageResponse, message: StreamMessageResponse) -> bool:
+    ours, theirs = first.content_block_delta, message.content_block_delta
+    kind = ours.delta.WhichOneof("delta")
+    return (
+        kind in _TEXTS
+        and kind == theirs.delta.WhichOneof("delta")
+        and ours.index == theirs.index
+        # What stands beside a text could not be told from what stood beside the other's.
+        and not (_has_more(ours, kind) or _has_more(theirs, kind))
+    )
+
+
+def _has_more(delta: ContentBlockDelta, kind: str) -> bool:
+    return bool(delta.extra_json or getattr(delta.delta, kind).extra_json)
+
+
+def _join(run: list[StreamMessageResponse]) -> StreamMessageResponse:
+    first = run[0]
+    if len(run) > 1:
+        kind = first.content_block_delta.delta.WhichOneof("delta") or ""
+        pieces = [getattr(message.content_block_delta.delta, kind) for message in run]
+        setattr(pieces[0], _TEXTS[kind], "".join(getattr(piece, _TEXTS[kind]) for piece in pieces))
+    return first
