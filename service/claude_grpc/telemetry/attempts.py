@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
@@ -10,15 +11,18 @@ from claude_grpc.telemetry import names
 from claude_grpc.telemetry.ledger import Ledger, Phase
 from claude_grpc.telemetry.observer import AttemptEnded, AttemptStarted
 from claude_grpc.telemetry.recorders import Recorders
+from claude_grpc.telemetry.spans import Attributes
 
-__all__ = ["Attempts"]
+__all__ = ["AttemptRecorder"]
+
+_FIRST_ERROR: Final = 400
 
 
-class Attempts:
+class AttemptRecorder:
     """Is told by upstream; an ``AttemptObserver``.
 
     Attributes:
-        parent: The span of the call; that of whoever made it until it has one of its own.
+        parent: The span of the call.
         request_id: Upstream's, of the last attempt that was answered.
     """
 
@@ -27,13 +31,13 @@ class Attempts:
         self.request_id = ""
         self._recorders = recorders
         self._ledger = ledger
+        self._running: AttemptStarted | None = None
         self._span: Span = INVALID_SPAN
-        self._number = 0
         self._is_sent = False
 
     def attempt_started(self, attempt: AttemptStarted) -> Mapping[str, str]:
         """Return headers to be sent with the attempt."""
-        self._number, self._is_sent = attempt.number, False
+        self._running, self._is_sent = attempt, False
         self._ledger.enter(Phase.CONNECT)
         self._recorders.metrics.exchange_started()
         self._span = self._recorders.spans.start_attempt(self.parent, attempt)
@@ -41,28 +45,34 @@ class Attempts:
 
     def attempt_sent(self) -> None:
         """There is a connection, and the request goes out on it."""
-        if not self._is_sent:
+        if self._running is not None and not self._is_sent:
             self._is_sent = True
             self._ledger.enter(Phase.FIRST_EVENT)
             self._recorders.metrics.exchange_sent()
 
     def attempt_ended(self, attempt: AttemptEnded) -> None:
-        """The exchange is over."""
+        """The exchange is over, if it has begun."""
+        if self._running is None:
+            return
+        number, self._running = self._running.number, None
         self.request_id = attempt.request_id or self.request_id
-        retried = attempt.wait is not None
-        outcome = str(attempt.status) if attempt.status is not None and attempt.status != _OK else attempt.error
-        self._recorders.metrics.exchange_ended(sent=self._is_sent, outcome=outcome or str(_OK), retried=retried)
+        outcome = _outcome(attempt)
+        self._recorders.metrics.exchange_ended(
+            sent=self._is_sent, outcome=outcome, retried=attempt.wait is not None, held_back=attempt.held_back
+        )
         self._recorders.spans.end_attempt(self._span, attempt)
         if attempt.wait is not None:
             self._ledger.give_up()
-            self.parent.add_event(
-                names.EVENT_RETRY,
-                {
-                    names.REASON: outcome,
-                    names.RETRY_ATTEMPT: self._number,
-                    names.RETRY_WAIT: attempt.wait,
-                },
-            )
+            retry: Attributes = {
+                names.REASON: outcome,
+                names.RETRY_ATTEMPT: number,
+                names.RETRY_WAIT: attempt.wait,
+            }
+            self.parent.add_event(names.EVENT_RETRY, retry)
 
 
-_OK = 200
+def _outcome(attempt: AttemptEnded) -> str:
+    """The status, unless it is one of success and the answer failed after it."""
+    if attempt.status is None or (attempt.error and attempt.status < _FIRST_ERROR):
+        return attempt.error
+    return str(attempt.status)

@@ -58,11 +58,13 @@ class CallTelemetry:
     Attributes:
         ledger: Where its time goes.
         model_call: The last call of the Claude API that was made for it; None if there was none.
+        error_id: Under which the log has a failure of the gateway itself; empty if there was none.
     """
 
     def __init__(self, recorders: Recorders, ledger: Ledger, method: str = "", span: Span = INVALID_SPAN) -> None:
         self.ledger = ledger
         self.model_call: ModelCall | None = None
+        self.error_id = ""
         self._recorders = recorders
         self._method = method
         self._span = span
@@ -84,10 +86,18 @@ class CallTelemetry:
         finally:
             otel_context.detach(token)
 
-    def calls_model(self, operation: str, params: Message | None = None, *, streams: bool = False) -> ModelCall:
-        """A call of the Claude API that is about to be made, to be entered when it is."""
-        self.model_call = ModelCall(self._recorders, self.ledger, self._span, operation, params, streams=streams)
+    def calls_upstream(
+        self, operation: str, params: Message | None = None, *, streams: bool = False, fallback: str = ""
+    ) -> ModelCall:
+        """A call of the Claude API that is about to be made, to be entered when it is; the arguments are its own."""
+        self.model_call = ModelCall(
+            self._recorders, self.ledger, self._span, operation, params, streams=streams, fallback=fallback
+        )
         return self.model_call
+
+    def without_deadline(self) -> None:
+        """Note that the RPC's caller would wait for ever."""
+        self._recorders.metrics.rpc_without_deadline(self._method)
 
     def cancelled(self) -> str:
         """Note that the RPC was cancelled; return why, as a gRPC code."""
@@ -95,15 +105,17 @@ class CallTelemetry:
         self._recorders.metrics.rpc_cancelled(self._method, self.ledger.phase.value, code)
         return code
 
-    def ended(self, code: str, reason: str = "", error_id: str = "") -> None:
-        """Note that the RPC has ended with a code; ``reason`` as in ``ErrorInfo``, ``error_id`` as in the log."""
+    def ended(self, code: str, reason: str, *, timing: str) -> None:
+        """Note that the RPC has ended with a code; ``reason`` as in ``ErrorInfo``, ``timing`` as in the trailers."""
         self._recorders.metrics.rpc_ended(self._method, code, self.ledger.seconds)
+        if reason:
+            self._recorders.metrics.rpc_failed(self._method, reason)
         if self._span.is_recording():
-            attributes: Attributes = {names.TIMING: self.ledger.line()}
+            attributes: Attributes = {names.TIMING: timing}
             if reason:
                 attributes[names.REASON] = reason
-            if error_id:
-                attributes[names.ERROR_ID] = error_id
+            if self.error_id:
+                attributes[names.ERROR_ID] = self.error_id
             self._recorders.spans.end_rpc(self._span, code, attributes)
 
 

@@ -7,6 +7,8 @@ import re
 from typing import Final
 
 from claude_grpc.errors import (
+    BreakerOpenError,
+    DeadlineExceededError,
     RequestError,
     StreamInterruptedError,
     UpstreamConnectionError,
@@ -27,6 +29,8 @@ _WORD: Final = re.compile(r"[a-z][a-z_]{0,63}")
 _WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncio.CancelledError, CANCELLED),
     (GeneratorExit, CANCELLED),
+    (BreakerOpenError, "breaker_open"),
+    (DeadlineExceededError, DEADLINE_EXCEEDED),
     (UpstreamConnectionError, "connection_error"),
     (UpstreamProtocolError, "protocol_error"),
     (StreamInterruptedError, "stream_interrupted"),

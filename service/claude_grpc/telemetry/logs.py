@@ -51,6 +51,12 @@ def _trace() -> dict[str, str]:
     return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
 
 
+def _on_one_line(value: object) -> str:
+    """A value that cannot look like another line, whoever has written it."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text, ensure_ascii=False)
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -69,6 +75,9 @@ class _JsonFormatter(logging.Formatter):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        extras = " ".join(f"{key}={value}" for key, value in (_extras(record) | _trace()).items())
-        line = f"{time} {record.levelname.lower():7} {record.getMessage()} {extras}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        extras = _extras(record) | _trace()
+        where = extras.pop("where", None)
+        told = " ".join(f"{key}={_on_one_line(value)}" for key, value in extras.items())
+        line = f"{time} {record.levelname.lower():7} {record.getMessage()} {told}".rstrip()
+        below = self.formatException(record.exc_info) if record.exc_info else where
+        return f"{line}\n{below}" if below else line

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.metrics import Meter
 
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.instruments import Gauge, Instruments
+from claude_grpc.telemetry.instruments import Instruments, Reading
 from claude_grpc.telemetry.labels import BoundedLabel
 from claude_grpc.telemetry.usage import Usage
 
@@ -81,9 +82,17 @@ class Metrics:
         """An RPC has ended because its caller left, or its time was up."""
         self._instruments.cancels.add(method, phase, cause)
 
-    def rpc_refused(self, reason: str) -> None:
-        """The gateway did not serve an RPC, for reasons of its own."""
-        self._instruments.refusals.add(reason)
+    def rpc_failed(self, method: str, reason: str) -> None:
+        """An RPC has failed, with one of the reasons of the status table."""
+        self._instruments.failures.add(method, reason)
+
+    def rpc_without_deadline(self, method: str) -> None:
+        """An RPC's caller would wait for ever; the gateway gave it a deadline."""
+        self._instruments.without_deadline.add(method)
+
+    def fell_back(self, reason: str) -> None:
+        """Another model is asked, for this reason."""
+        self._instruments.fallbacks.add(reason)
 
     def exchange_started(self) -> None:
         """An HTTP request is about to be made."""
@@ -94,13 +103,15 @@ class Metrics:
         self._instruments.exchanges.add(names.STATE_CONNECTING, amount=-1)
         self._instruments.exchanges.add(names.STATE_OPEN)
 
-    def exchange_ended(self, *, sent: bool, outcome: str, retried: bool) -> None:
-        """It is over; ``retried`` if it failed and is made again."""
+    def exchange_ended(self, *, sent: bool, outcome: str, retried: bool, held_back: str = "") -> None:
+        """It is over; ``retried`` if it failed and is made again, ``held_back`` what has kept it from that."""
         self._instruments.exchanges.add(names.STATE_OPEN if sent else names.STATE_CONNECTING, amount=-1)
         outcome = self._errors.of(outcome, proven=True)
         self._instruments.attempts.add(outcome)
         if retried:
             self._instruments.retries.add(outcome)
+        if held_back:
+            self._instruments.held_back.add(held_back)
 
     def model_call_ended(self, call: ModelCallFacts) -> None:
         """A call of the Claude API has ended, well or not."""
@@ -123,9 +134,13 @@ class Metrics:
         """The event loop ran something so much later than it was due."""
         self._instruments.loop_lag.record(seconds)
 
-    def gauge(self, name: str, description: str, values: Gauge, unit: str) -> None:
-        """Add a gauge whose values somebody else knows; ``name`` is one of `names`."""
-        self._instruments.gauge(name, description, values, unit)
+    def gauge(self, name: str, description: str, unit: str, read: Callable[[], Reading]) -> None:
+        """Add a gauge whose values ``read`` knows; ``name`` is one of `names`."""
+        self._instruments.gauge(name, description, unit, read)
+
+    def read_gauges(self) -> None:
+        """Read all gauges; on the event loop."""
+        self._instruments.read_gauges()
 
     def _count_tokens(self, call: ModelCallFacts) -> None:
         usage = call.usage

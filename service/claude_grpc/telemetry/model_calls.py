@@ -7,13 +7,13 @@ those with totals are read; the others are counted, by whoever has them in hand.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from google.protobuf.message import Message
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.attempts import Attempts
+from claude_grpc.telemetry.attempts import AttemptRecorder
 from claude_grpc.telemetry.error_types import CANCELLED, DEADLINE_EXCEEDED, error_type
 from claude_grpc.telemetry.ledger import Ledger, Phase
 from claude_grpc.telemetry.metrics import ModelCallFacts
@@ -25,6 +25,9 @@ from claude_grpc.telemetry.usage import Usage
 from claude_grpc.v1 import messages_pb2
 
 __all__ = ["ModelCall"]
+
+# A caller may write what it likes there.
+_LONGEST_MODEL: Final = 128
 
 
 class ModelCall:
@@ -41,6 +44,7 @@ class ModelCall:
         operation: ``chat``, ``count_tokens`` …
         params: What is asked.
         streams: Whether the answer comes as a stream.
+        fallback: Why this model is asked and not the caller's; empty if it is the caller's.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class ModelCall:
         params: Message | None = None,
         *,
         streams: bool = False,
+        fallback: str = "",
     ) -> None:
         self.chunks = 0
         self.usage = Usage()
@@ -61,9 +66,10 @@ class ModelCall:
         self._operation = operation
         self._params = params
         self._streams = streams
-        self._asked: str = getattr(params, "model", "")
+        self._fallback = fallback
+        self._asked: str = getattr(params, "model", "")[:_LONGEST_MODEL]
         self._answered = ""
-        self._attempts = Attempts(recorders, ledger)
+        self._attempts = AttemptRecorder(recorders, ledger)
         self._span: Span = INVALID_SPAN
         self._response: Attributes = {}
         self._began = 0.0
@@ -86,11 +92,15 @@ class ModelCall:
 
     def __enter__(self) -> Self:
         self._began = self._ledger.enter(Phase.CONNECT)
+        if self._fallback:
+            self._recorders.metrics.fell_back(self._fallback)
         self._span = self._attempts.parent = self._recorders.spans.start_model_call(
             self._parent, self._operation, self._asked
         )
         if self._span.is_recording():
             self._span.set_attributes(self._request_attributes())
+        # It may have 30 MB, and the call may be long.
+        self._params = None
         return self
 
     def __exit__(
@@ -99,7 +109,8 @@ class ModelCall:
         word = error_type(error)
         if word == CANCELLED and self._ledger.is_late:
             word = DEADLINE_EXCEEDED
-        ended = self._ledger.enter(Phase.RELAY)
+        # A call that is cancelled stays in its phase, which the RPC is about to be counted by.
+        ended = self._ledger.enter(Phase.RELAY if error is None else self._ledger.phase)
         self._recorders.metrics.model_call_ended(self._facts(word, ended - self._began))
         if self._span.is_recording():
             self._recorders.spans.end_model_call(self._span, word, self._response | self._end_attributes())
@@ -110,15 +121,25 @@ class ModelCall:
 
     def answered(self, message: messages_pb2.AssistantMessage) -> None:
         """Take what a message tells of itself: the whole one, or the one that ``message_start`` brings."""
-        self._answered = message.model
+        self._answered = message.model[:_LONGEST_MODEL]
         self.usage.take(message.usage)
-        self._response |= {names.RESPONSE_ID: message.id, names.RESPONSE_MODEL: message.model}
+        self._response |= {names.RESPONSE_ID: message.id, names.RESPONSE_MODEL: self._answered}
         self._stopped(message.stop_reason_raw)
 
-    def totals(self, event: messages_pb2.MessageDelta) -> None:
-        """Take what ``message_delta`` tells: usage up to now, and why the answer ends."""
-        self.usage.take(event.usage)
-        self._stopped(event.delta.stop_reason_raw)
+    def take(self, event: messages_pb2.StreamMessageResponse) -> None:
+        """Take what an event tells of the answer as a whole; deltas of blocks tell nothing."""
+        match event.WhichOneof("event"):
+            case "message_start":
+                self.answered(event.message_start.message)
+            case "message_delta":
+                self.usage.take(event.message_delta.usage)
+                self._stopped(event.message_delta.delta.stop_reason_raw)
+            case _:
+                pass
+
+    def waited(self, seconds: float) -> None:
+        """Note how long the gateway waited for more of an answer that had begun."""
+        self._ledger.waited(seconds)
 
     def whole(self, message: messages_pb2.AssistantMessage) -> None:
         """Capture the content of an answer."""
@@ -130,11 +151,12 @@ class ModelCall:
             self._response[names.RESPONSE_FINISH_REASONS] = (reason,)
 
     def _request_attributes(self) -> Attributes:
-        if not isinstance(self._params, messages_pb2.MessageParams):
-            return {}
-        attributes = request_attributes(self._params)
+        attributes: Attributes = {names.FALLBACK: self._fallback} if self._fallback else {}
         if self._streams:
             attributes[names.REQUEST_STREAM] = True
+        if not isinstance(self._params, messages_pb2.MessageParams):
+            return attributes
+        attributes |= request_attributes(self._params)
         if self._recorders.content is not None:
             attributes |= self._recorders.content.of_request(self._params)
         return attributes

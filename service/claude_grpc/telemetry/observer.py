@@ -33,12 +33,14 @@ class AttemptEnded:
         error: Why it failed, in a word: ``overloaded_error``, ``529``, ``connect``, ``cut``, ``cancelled`` …; empty if
             it did not.
         wait: Seconds after which another attempt is made; None if there is none.
+        held_back: What has kept the attempt from being made again, ``budget`` or ``breaker``; empty if nothing has.
     """
 
     status: int | None = None
     request_id: str = ""
     error: str = ""
     wait: float | None = None
+    held_back: str = ""
 
 
 class AttemptObserver(Protocol):

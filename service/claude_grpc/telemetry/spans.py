@@ -87,6 +87,8 @@ class Spans:
             attributes[names.ANTHROPIC_REQUEST_ID] = attempt.request_id
         if attempt.error:
             attributes[names.ERROR_TYPE] = attempt.error
+        if attempt.held_back:
+            attributes[names.RETRY_HELD_BACK] = attempt.held_back
         _end(span, attributes, failed=bool(attempt.error) and attempt.error != CANCELLED)
 
     def headers(self, span: Span) -> dict[str, str]:

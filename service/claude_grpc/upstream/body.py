@@ -1,14 +1,26 @@
-"""The body of a response, and the connection under it, which is closed whenever it is not read to its end."""
+"""The bodies of requests and responses, and the connection, closed whenever a response is not read to its end."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
 import httpx
 
-__all__ = ["open_body", "read_body"]
+__all__ = ["WatchedBody", "open_body", "read_body"]
+
+
+class WatchedBody(httpx.AsyncByteStream):
+    """The body of a request; ``taken`` is called when an engine takes it, which it does once it has a connection."""
+
+    def __init__(self, body: bytes, taken: Callable[[], None]) -> None:
+        self._body = body
+        self._taken = taken
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._taken()
+        yield self._body
 
 
 @asynccontextmanager

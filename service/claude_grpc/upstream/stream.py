@@ -7,6 +7,7 @@ iteration.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
@@ -27,12 +28,16 @@ class EventStream:
     Raises ``StreamInterruptedError`` if the connection breaks, ``UpstreamTimeoutError`` if it is silent too long,
     ``DeadlineExceededError`` if the limit is reached, ``UpstreamProtocolError`` if what comes is no event stream.
     Events before a failure are handed out first.
+
+    Attributes:
+        waited: Seconds spent waiting for more, since the first event came.
     """
 
     def __init__(
         self, pieces: AsyncIterator[bytes], context: UpstreamContext, decoder: SSEDecoder, limit: TimeLimit
     ) -> None:
         self.context = context
+        self.waited = 0.0
         self._pieces = pieces
         self._decoder = decoder
         self._limit = limit
@@ -53,6 +58,7 @@ class EventStream:
         if first[0].event == "error":
             raise api_error(200, first[0].data, self.context)
         self._first = first
+        self.waited = 0.0
 
     async def __anext__(self) -> list[ServerSentEvent]:
         if self._first:
@@ -83,7 +89,11 @@ class EventStream:
     async def _read(self) -> list[ServerSentEvent]:
         if self._decoder.failure is not None:
             raise self._decoder.failure
-        piece = await self._limit.read(self._pieces)
+        began = time.monotonic()
+        try:
+            piece = await self._limit.read(self._pieces)
+        finally:
+            self.waited += time.monotonic() - began
         if piece is not None:
             return self._decoder.feed(piece)
         self._ended = True

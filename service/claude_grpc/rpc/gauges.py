@@ -1,0 +1,40 @@
+"""What the metrics ask of the gateway's machines, once a second: how full, how open, how much is left."""
+
+from __future__ import annotations
+
+from claude_grpc.rpc.admission import Admission
+from claude_grpc.telemetry import names
+from claude_grpc.telemetry.instruments import Reading
+from claude_grpc.telemetry.metrics import Metrics
+from claude_grpc.upstream import UpstreamClient
+
+__all__ = ["add_gauges"]
+
+
+def add_gauges(metrics: Metrics, admission: Admission, client: UpstreamClient) -> None:
+    """Have the metrics tell of them."""
+
+    def calls() -> Reading:
+        load = admission.load
+        return [(load.running, {names.STATE: names.STATE_RUNNING}), (load.queued, {names.STATE: names.STATE_QUEUED})]
+
+    def breakers() -> Reading:
+        # In the order of `BreakerState`: 0 closed, 1 open, 2 half-open.
+        return [(state.state.value - 1, {names.REQUEST_MODEL: state.name}) for state in client.breakers()]
+
+    metrics.gauge(names.METRIC_ADMISSION_CALLS, "Calls that run, and calls that wait to be let in.", "{call}", calls)
+    metrics.gauge(
+        names.METRIC_ADMISSION_BYTES, "Bytes of requests in memory.", "By", lambda: [(admission.load.bytes, {})]
+    )
+    metrics.gauge(
+        names.METRIC_BREAKER_STATE,
+        "Breakers of models that failed of late: 0 closed, 1 open, 2 half-open.",
+        "{state}",
+        breakers,
+    )
+    metrics.gauge(
+        names.METRIC_RETRY_BUDGET,
+        "Share of the retry budget that is left; no retries at a half or less.",
+        "1",
+        lambda: [(client.retry_budget_left, {})],
+    )
