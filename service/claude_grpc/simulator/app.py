@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -14,7 +16,7 @@ from .checks import check_parameters
 from .delivery import ENDINGS, Delivery, until_gone
 from .errors import ApiError, error_object, error_status
 from .exchanges import Exchange, ExchangeLog
-from .faults import Directives, RawAnswer, distort, refusal
+from .faults import Directives, Event, RawAnswer, distort, refusal
 from .headers import Caller, check_headers, response_headers
 from .messages import Answer, build_answer
 from .options import SimulatorOptions
@@ -92,9 +94,10 @@ class Api:
         if counting:
             return await self._send_json({"input_tokens": count_prompt(prompt.body).total}, prompt, delivery)
         answer = build_answer(prompt, signer)
-        self._count(answer)
         if prompt.body.get("stream"):
             return await self._send_stream(answer, prompt, delivery)
+        if not any(name in prompt.directives for name in ("bad-json", "error-event", *ENDINGS)):
+            self.usage.update(_counts(answer.message["usage"]))
         return await self._send_json(answer.message, prompt, delivery)
 
     async def _fail(self, prompt: Prompt) -> RawAnswer | None:
@@ -120,15 +123,21 @@ class Api:
         ConversationCheck(caller, self._options, signer).check(prompt.body, thinks=prompt.thinks)
         return signer
 
-    def _count(self, answer: Answer) -> None:
-        usage = answer.message["usage"]
-        self.usage.update({kind: tokens for kind, tokens in usage.items() if isinstance(tokens, int)})
+    def _told(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Count the usage that the events tell of, each just before it is sent: totals, of which the last holds."""
+        told: Counter[str] = Counter()
+        for event in events:
+            if event.name in {"message_start", "message_delta"} and (data := _json(event.data)):
+                totals = _counts(data.get("message", data)["usage"])
+                self.usage.update({kind: tokens - told[kind] for kind, tokens in totals.items()})
+                told.update({kind: tokens - told[kind] for kind, tokens in totals.items()})
+            yield event
 
     async def _send_stream(self, answer: Answer, prompt: Prompt, delivery: Delivery) -> web.StreamResponse:
         asked = prompt.directives
         stream = events(answer, unknown_delta="unknown-delta" in asked)
         distorted = distort(stream, asked, delivery.exchange.request_id)
-        frames = (frame(event, number) for number, event in enumerate(distorted))
+        frames = (frame(event, number) for number, event in enumerate(self._told(distorted)))
         interval = asked["pace"].amount if "pace" in asked else self._options.delta_interval
         return await delivery.send_chunks(frames, _EVENTS, asked, interval)
 
@@ -142,3 +151,15 @@ class Api:
         if any(name in asked for name in ENDINGS):
             return await delivery.send_chunks([half], _JSON, asked)
         return await delivery.send_body(half if "bad-json" in asked else body, _JSON)
+
+
+def _counts(usage: dict[str, Any]) -> dict[str, int]:
+    return {kind: tokens for kind, tokens in usage.items() if isinstance(tokens, int)}
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    return value

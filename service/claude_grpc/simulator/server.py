@@ -71,7 +71,7 @@ class Simulator:
 
     @property
     def usage(self) -> Counter[str]:
-        """The tokens of all answers, by their names in ``usage``."""
+        """The tokens that all answers have told of, by their names in ``usage``."""
         return self._api.usage
 
     @property
