@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from claude_grpc.codec import Decoder, Encoder, Violations
+from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, Violations
 from claude_grpc.errors import RequestTooLargeError, StreamInterruptedError, UpstreamContext, UpstreamError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.deadline import DeadlinePolicy
@@ -26,7 +26,7 @@ from claude_grpc.telemetry import names
 from claude_grpc.telemetry.ledger import Phase
 from claude_grpc.telemetry.model_calls import ModelCall
 from claude_grpc.upstream import EventStream, ServerSentEvent, UpstreamClient, UpstreamRequest, api_error
-from claude_grpc.v1.messages_pb2 import AssistantMessage, MessageParams, StreamMessageResponse
+from claude_grpc.v1.messages_pb2 import AssistantMessage, MessageParams, MessageStop, StreamMessageResponse
 from claude_grpc.v1.options_pb2 import CallOptions
 
 __all__ = ["Forward", "Route"]
@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 # Larger requests are encoded beside the loop, so that one of 30 MB does not hold up everybody's deltas.
 _LARGE = 256 * 1024
+_STOP = StreamMessageResponse(type="message_stop", message_stop=MessageStop())
 
 
 class ParamsRequest(HeaderFields, Protocol):
@@ -216,12 +217,15 @@ async def _messages(
     decoder: Decoder[StreamMessageResponse], events: EventStream, model_call: ModelCall, *, exact: bool
 ) -> AsyncGenerator[StreamMessageResponse, None]:
     context = events.context
+    captured = MessageAccumulator() if model_call.captures_content else None
     try:
         async for read in events:
             model_call.chunks += len(read)
             for message in _decoded(decoder, read, context, exact=exact):
                 if message.type != "content_block_delta":
                     model_call.take(message)
+                if captured is not None:
+                    captured.add(message)
                 yield message
                 if not context.partial:
                     context = replace(context, partial=True)
@@ -232,6 +236,10 @@ async def _messages(
     except UpstreamError as error:
         error.context = context
         raise
+    finally:
+        if captured is not None:
+            captured.add(_STOP)
+            model_call.whole(captured.message)
 
 
 def _decoded(
