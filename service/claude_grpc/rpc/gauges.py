@@ -6,9 +6,11 @@ from claude_grpc.rpc.admission import Admission
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.instruments import Reading
 from claude_grpc.telemetry.metrics import Metrics
-from claude_grpc.upstream import UpstreamClient
+from claude_grpc.upstream import BreakerState, UpstreamClient
 
 __all__ = ["add_gauges"]
+
+_STATES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
 def add_gauges(metrics: Metrics, admission: Admission, client: UpstreamClient) -> None:
@@ -19,8 +21,11 @@ def add_gauges(metrics: Metrics, admission: Admission, client: UpstreamClient) -
         return [(load.running, {names.STATE: names.STATE_RUNNING}), (load.queued, {names.STATE: names.STATE_QUEUED})]
 
     def breakers() -> Reading:
-        # In the order of `BreakerState`: 0 closed, 1 open, 2 half-open.
-        return [(state.state.value - 1, {names.REQUEST_MODEL: state.name}) for state in client.breakers()]
+        worst: dict[str, int] = {}
+        for breaker in client.breakers():
+            model = metrics.model_label(breaker.name)
+            worst[model] = max(worst.get(model, 0), _STATES[breaker.state])
+        return [(state, {names.REQUEST_MODEL: model}) for model, state in worst.items()]
 
     metrics.gauge(names.METRIC_ADMISSION_CALLS, "Calls that run, and calls that wait to be let in.", "{call}", calls)
     metrics.gauge(
@@ -28,7 +33,7 @@ def add_gauges(metrics: Metrics, admission: Admission, client: UpstreamClient) -
     )
     metrics.gauge(
         names.METRIC_BREAKER_STATE,
-        "Breakers of models that failed of late: 0 closed, 1 open, 2 half-open.",
+        "Breakers of models that failed of late: 0 closed, 1 half-open, 2 open.",
         "{state}",
         breakers,
     )

@@ -134,6 +134,10 @@ class Metrics:
         """The event loop ran something so much later than it was due."""
         self._instruments.loop_lag.record(seconds)
 
+    def model_label(self, model: str) -> str:
+        """The label of a model, which is its name if upstream has served it."""
+        return self._models.of(model)
+
     def gauge(self, name: str, description: str, unit: str, read: Callable[[], Reading]) -> None:
         """Add a gauge whose values ``read`` knows; ``name`` is one of `names`."""
         self._instruments.gauge(name, description, unit, read)
