@@ -72,7 +72,7 @@ async def test_calls_go_well_and_the_gateway_stops_in_time(trouble: str, protoco
             took = time.monotonic() - began
     assert status == 0, log.read_text()
     # No call ran any more, and no delay is set: what is left is the time for telemetry, and the interpreter's own.
-    assert took < CLOSE_SECONDS + 1
+    assert took < CLOSE_SECONDS + 2
 
 
 async def test_what_cannot_be_sent_is_dropped_not_kept(tmp_path: Path) -> None:

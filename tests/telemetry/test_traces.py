@@ -207,7 +207,7 @@ async def test_without_a_caller_that_traces_each_call_is_a_trace_of_its_own(coll
 
 @pytest.mark.parametrize(
     "traceparent",
-    ["", "00-" + "0" * 32 + f"-{PARENT}-01", f"ff-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}", "x" * 9000, "%00"],
+    ["", "00-" + "0" * 32 + f"-{PARENT}-01", f"ff-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}", "x" * 600, "%00"],
 )
 async def test_a_bad_parent_is_no_parent(collector: Collector, traceparent: str) -> None:
     async with open_stack() as stack:
