@@ -59,11 +59,10 @@ class Collector:
     _metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def wait_spans(self, found: Callable[[list[ReceivedSpan]], bool]) -> list[ReceivedSpan]:
-        """Wait until the spans are as they should be, and return them."""
+    async def until(self, found: Callable[[], bool]) -> None:
+        """Wait until what came is as it should be."""
         async with asyncio.timeout(20), self._changed:
-            await self._changed.wait_for(lambda: found(self.spans))
-        return self.spans
+            await self._changed.wait_for(found)
 
     def named(self, name: str) -> list[ReceivedSpan]:
         """The spans of this name, in the order of their starts."""
