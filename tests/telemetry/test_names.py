@@ -104,6 +104,14 @@ def test_no_other_module_spells_a_name_out(path: Path) -> None:
     assert list(spelled_out(ast.parse(path.read_text()))) == []
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_only_setup_knows_the_sdk_and_its_exporters(path: Path) -> None:
+    imported = re.findall(
+        r"^\s*(?:from|import) (opentelemetry\.(?:sdk|exporter)|prometheus_client)", path.read_text(), re.M
+    )
+    assert not imported or path.name == "setup.py"
+
+
 @pytest.mark.parametrize(
     "code",
     [
