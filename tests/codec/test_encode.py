@@ -8,19 +8,17 @@ import math
 import pytest
 from claude_grpc.codec import Encoder, Violations
 from claude_grpc.errors import InvalidRequestError
+from claude_grpc.v1.cache_pb2 import CacheControl
 from claude_grpc.v1.content_pb2 import (
-    Base64Source,
-    CacheControl,
     ContentBlock,
     DocumentBlock,
     DocumentSource,
-    ImageBlock,
-    ImageSource,
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
     ToolUseBlock,
 )
+from claude_grpc.v1.media_pb2 import Base64Source, ImageBlock, ImageSource
 from claude_grpc.v1.messages_pb2 import ROLE_ASSISTANT, ROLE_USER, InputMessage, MessageParams, ThinkingConfig
 from claude_grpc.v1.tools_pb2 import CustomTool, Tool, ToolChoice, ToolChoiceAny
 

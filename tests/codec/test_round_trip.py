@@ -1,50 +1,73 @@
-"""Whatever the API sends is encoded to an equal JSON value again, for every message of the contract."""
+"""Nothing is lost between JSON and messages, in either direction, for every message of the contract."""
 
 from __future__ import annotations
 
 import os
+from functools import cache
+from random import Random
 
 import pytest
 from claude_grpc.codec import Decoder, Encoder, Violations
 from claude_grpc.codec.schema import ObjectSchema, read_schema
-from claude_grpc.v1 import content_pb2, messages_pb2, tools_pb2, wire_pb2
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.json_values import of_message, parse
+from support.json_values import parse
+from support.random_json import random_json
+from support.random_messages import json_texts, random_message
+from support.schemas import json_messages
 
-EXAMPLES = int(os.environ.get("CLAUDE_GRPC_TEST_EXAMPLES", "40"))
-MESSAGES = [
-    descriptor
-    for module in (content_pb2, messages_pb2, tools_pb2)
-    for descriptor in module.DESCRIPTOR.message_types_by_name.values()
-    if any(f.GetOptions().Extensions[wire_pb2.wire].extra or f.GetOptions().Extensions[wire_pb2.wire].opaque
-           for f in descriptor.fields)
-]  # fmt: skip
-NAMES = [descriptor.name for descriptor in MESSAGES]
+# The long suite sets some thousands.
+EXAMPLES = os.environ.get("CLAUDE_GRPC_TEST_EXAMPLES")
+MESSAGES = json_messages()
 
-
-@pytest.mark.parametrize("descriptor", MESSAGES, ids=NAMES)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(data=st.data())
-def test_json_comes_back_as_an_equal_value(descriptor: Descriptor, data: st.DataObject) -> None:
-    text = data.draw(of_message(descriptor))
-    message = Decoder(message_factory.GetMessageClass(descriptor)).decode(text.encode())
-    again = Encoder(descriptor).encode(message, Violations())
-    assert parse(again) == parse(text)
+each_message = pytest.mark.parametrize("descriptor", MESSAGES, ids=[descriptor.name for descriptor in MESSAGES])
+often = settings(
+    max_examples=int(EXAMPLES or "10"),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
-@pytest.mark.parametrize("descriptor", MESSAGES, ids=NAMES)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(data=st.data())
-def test_a_message_survives_its_own_wire_and_encodes_to_the_same_bytes(descriptor: Descriptor, data: st.DataObject) -> None:
+encoder = cache(Encoder)
+decoder = cache(Decoder)
+
+
+def encode(message: Message) -> bytes:
+    violations = Violations()
+    body = encoder(message.DESCRIPTOR).encode(message, violations)
+    violations.raise_if_any()
+    return body
+
+
+@each_message
+@often
+@given(chance=st.randoms(use_true_random=False))
+def test_json_comes_back_as_an_equal_value_and_nothing_in_it_is_found_wrong(descriptor: Descriptor, chance: Random) -> None:
     message_type = message_factory.GetMessageClass(descriptor)
-    message = Decoder(message_type).decode(data.draw(of_message(descriptor)).encode())
+    text = random_json(descriptor, chance)
+    message = decoder(message_type).decode(text.encode())
+    body = encode(message)
+    assert parse(body) == parse(text)
     sent = message_type.FromString(message.SerializeToString())
     assert sent == message
-    assert Encoder(descriptor).encode(sent, Violations()) == Encoder(descriptor).encode(message, Violations())
+    assert encode(sent) == body
+
+
+@each_message
+@often
+@given(chance=st.randoms(use_true_random=False))
+def test_a_message_comes_back_from_its_json_and_its_raw_json_byte_by_byte(descriptor: Descriptor, chance: Random) -> None:
+    message = random_message(descriptor, chance)
+    body = encode(message)
+    text = body.decode()
+    assert [raw for raw in json_texts(message) if raw not in text] == []
+    assert decoder(type(message)).decode(body) == message
 
 
 def test_every_message_that_is_json_has_a_place_for_what_is_unknown() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 
 import grpc
+import pytest
 
 from claude_grpc.simulator import SimulatorOptions
 from claude_grpc.v1.content_pb2 import ContentBlock, TextBlock, ToolResultBlock
@@ -132,6 +133,7 @@ async def test_cache_marks_in_are_cache_marks_out(stack: Stack) -> None:
     assert json.loads(body)["cache_control"] == {"type": "ephemeral"}
 
 
+@pytest.mark.timeout(300)
 async def test_the_same_request_gives_the_same_bytes_in_a_hundred_processes() -> None:
     """Hash seeds differ from process to process; the bytes must not."""
     program = (

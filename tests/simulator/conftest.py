@@ -109,3 +109,49 @@ def turn_of() -> Callable[..., list[dict[str, Any]]]:
         ]
 
     return build
+
+
+@pytest.fixture
+def merge() -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """Make of a stream's events the message that they add up to, as a client does."""
+    return _merge
+
+
+def _merge(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a client makes of the events."""
+    message: dict[str, Any] = {}
+    inputs: dict[int, str] = {}
+    for event in events:
+        blocks = message.get("content", [])
+        match event["type"]:
+            case "message_start":
+                message = event["message"]
+            case "content_block_start":
+                assert event["index"] == len(blocks)
+                blocks.append(event["content_block"])
+                if event["content_block"]["type"] == "fallback":
+                    message["model"] = event["content_block"]["to"]["model"]
+            case "content_block_delta":
+                _apply(blocks[event["index"]], event["delta"], inputs, event["index"])
+            case "content_block_stop" if event["index"] in inputs:
+                blocks[event["index"]]["input"] = json.loads(inputs[event["index"]])
+            case "message_delta":
+                message |= {key: event[key] for key in event.keys() - {"type", "delta", "usage"}} | event["delta"]
+                message["usage"] |= event["usage"]
+    return message
+
+
+def _apply(block: dict[str, Any], delta: dict[str, Any], inputs: dict[int, str], index: int) -> None:
+    match delta["type"]:
+        case "text_delta":
+            block["text"] += delta["text"]
+        case "thinking_delta":
+            block["thinking"] += delta["thinking"]
+        case "signature_delta":
+            block["signature"] = delta["signature"]
+        case "citations_delta":
+            block["citations"].append(delta["citation"])
+        case "compaction_delta":
+            block |= {key: delta[key] for key in ("content", "encrypted_content")}
+        case "input_json_delta":
+            inputs[index] = inputs.get(index, "") + delta["partial_json"]

@@ -276,3 +276,23 @@ async def test_another_key_signs_otherwise(ask: Any) -> None:
         ask.base_url = other.base_url
         reply = await ask([{"role": "assistant", "content": [thinking]}, {"role": "user", "content": "And?"}])
     assert reply.error == "messages.0.content.0: Invalid `signature` in `thinking` block"
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "toolset"),
+    [
+        ({"type": "bash_20250124", "name": "bash"}, "bash", None),
+        ({"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}, "str_replace_based_edit_tool", None),
+        ({"type": "memory_20250818", "name": "memory"}, "memory", None),
+        ({"type": "computer_toolset_20260801"}, "screenshot", "computer_toolset"),
+        ({"type": "browser_toolset_20260801"}, "navigate", "browser_toolset"),
+    ],
+)
+async def test_a_tool_of_the_api_that_the_caller_runs_is_called(
+    ask: Any, turn_of: TurnOf, tool: dict[str, Any], name: str, toolset: str | None
+) -> None:
+    reply = await ask("Use the tool.", tools=[tool])
+    call = reply.json["content"][-1]
+    assert (call["name"], call.get("toolset_name"), reply.json["stop_reason"]) == (name, toolset, "tool_use")
+    result = {"type": "tool_result", "tool_use_id": call["id"], "content": "done", "toolset_name": toolset}
+    assert (await ask(turn_of("Use the tool.", reply, [result]), tools=[tool])).status == 200

@@ -32,7 +32,8 @@ def result(name: str = "toolu_1", **fields: Any) -> dict[str, Any]:
 
 DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Once."}}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
-CITED = text(citations=[{"type": "char_location"}])
+PLACE = {"cited_text": "Once", "document_index": 0, "document_title": None, "start_char_index": 0, "end_char_index": 4}
+CITED = text(citations=[{"type": "char_location", **PLACE}])
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ async def test_a_script_is_used_up_one_entry_a_request(ask: Any, simulator: Simu
 
 
 async def test_a_script_with_a_mistake_is_refused(simulator: Simulator) -> None:
-    with pytest.raises(ValueError, match="is no directive; there are bad-json, cut"):
+    with pytest.raises(ValueError, match="is no directive; there are answer, bad-json, cut"):
         simulator.script("cutt at=5")
     with pytest.raises(ValueError, match="'and more' is no directive"):
         simulator.script("[[cut]] and more")

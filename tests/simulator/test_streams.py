@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,59 +9,23 @@ from claude_grpc.simulator.raw_json import RawJson, encode
 THINKING = {"type": "enabled", "budget_tokens": 1024}
 
 
-def accumulate(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a client makes of the events."""
-    message: dict[str, Any] = {}
-    inputs: dict[int, str] = {}
-    for event in events:
-        blocks = message.get("content", [])
-        match event["type"]:
-            case "message_start":
-                message = event["message"]
-            case "content_block_start":
-                assert event["index"] == len(blocks)
-                blocks.append(event["content_block"])
-            case "content_block_delta":
-                _apply(blocks[event["index"]], event["delta"], inputs, event["index"])
-            case "content_block_stop" if event["index"] in inputs:
-                blocks[event["index"]]["input"] = json.loads(inputs[event["index"]])
-            case "message_delta":
-                message |= event["delta"]
-                message["usage"] |= event["usage"]
-    return message
-
-
-def _apply(block: dict[str, Any], delta: dict[str, Any], inputs: dict[int, str], index: int) -> None:
-    match delta["type"]:
-        case "text_delta":
-            block["text"] += delta["text"]
-        case "thinking_delta":
-            block["thinking"] += delta["thinking"]
-        case "signature_delta":
-            block["signature"] += delta["signature"]
-        case "citations_delta":
-            block["citations"].append(delta["citation"])
-        case "input_json_delta":
-            inputs[index] = inputs.get(index, "") + delta["partial_json"]
-
-
 @pytest.mark.parametrize("thinking", [{"type": "disabled"}, THINKING, THINKING | {"display": "omitted"}])
 @pytest.mark.parametrize("question", ["Why?", "Use the tool. [[unknown-block]] [[redacted-thinking]]"])
 async def test_the_events_add_up_to_the_message(
-    ask: Any, weather_tool: dict[str, Any], thinking: dict[str, Any], question: str
+    ask: Any, merge: Any, weather_tool: dict[str, Any], thinking: dict[str, Any], question: str
 ) -> None:
     parameters = {"thinking": thinking, "tools": [weather_tool]}
     whole = await ask(question, **parameters)
     streamed = await ask(question, stream=True, **parameters)
-    assert accumulate(streamed.events) == whole.json
+    assert merge(streamed.events) == whole.json
 
 
-async def test_citations_come_as_deltas(ask: Any) -> None:
+async def test_citations_come_as_deltas(ask: Any, merge: Any) -> None:
     source = {"type": "text", "media_type": "text/plain", "data": "Once."}
     document = {"type": "document", "source": source, "citations": {"enabled": True}}
     messages = [{"role": "user", "content": [document]}]
     streamed = await ask(messages, stream=True)
-    assert accumulate(streamed.events) == (await ask(messages)).json
+    assert merge(streamed.events) == (await ask(messages)).json
     assert [event["delta"]["type"] for event in streamed.events if "index" in event and "delta" in event][:2] == [
         "citations_delta",
         "text_delta",

@@ -1,31 +1,62 @@
 """The events of a stream, put together into the message they tell of.
 
-Follows the API's rules of merging: pieces are appended, a signature replaces, usage counts are totals. What no rule is known
-for (a delta of an unknown type, a piece for a block of another kind) changes nothing; it has gone to the caller as an event.
+Works on the JSON of the events, whether they are typed or not, so that what the protos do not know yet is merged, too.
+The message is the one that the official SDK's ``get_final_message`` makes of the same stream, except where that loses
+something. Kept here, and not there:
+
+- a member of ``message_delta``, its delta or its usage that the SDK has no line for: ``cache_creation``, ``speed`` …;
+- a value that a later ``message_delta`` leaves out or sets to null, as ``stop_reason`` or ``output_tokens``; and one of
+  a compaction that its delta leaves out;
+- the place of a block: blocks are told apart and ordered by their index, also when it skips or comes out of order;
+- known deltas of unknown blocks that have the key; both halves of a surrogate pair that two deltas share;
+- the input of a tool to the byte, and where ``max_tokens`` cut it, the text as far as it came, which is no JSON; in a
+  block of an unknown kind, it is then a JSON string.
+
+What no rule is known for cannot be merged: a delta of an unknown type, one for a block that lacks its key or was never
+begun. Their types stand in ``unmerged``.
 """
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
-
 from claude_grpc.codec import rawjson
-from claude_grpc.codec.schema import ObjectSchema, read_schema, set_test
-from claude_grpc.v1 import content_pb2, messages_pb2
+from claude_grpc.codec.decode import Decoder
+from claude_grpc.codec.deltas import OpenBlock, split_message
+from claude_grpc.codec.encode import Encoder
+from claude_grpc.codec.rawjson import Members
+from claude_grpc.v1 import messages_pb2
 
 __all__ = ["MessageAccumulator"]
 
-_HasExtra = (
-    content_pb2.TextBlock | messages_pb2.AssistantMessage | messages_pb2.MessageChange | messages_pb2.Usage
-)
+_NULL = b"null"
+
+_message_encoder = Encoder(messages_pb2.AssistantMessage.DESCRIPTOR)
+_message_decoder = Decoder(messages_pb2.AssistantMessage)
+_change_encoder = Encoder(messages_pb2.MessageDelta.DESCRIPTOR)
 
 
 class MessageAccumulator:
-    """Takes a stream's events in order; ``message`` is what they have come to."""
+    """Takes a stream's events in order.
+
+    Attributes:
+        has_begun: Whether ``message_start`` has come.
+        unmerged: Types of deltas that are not in the message.
+    """
 
     def __init__(self) -> None:
-        self.message = messages_pb2.AssistantMessage()
-        self._blocks: dict[int, _Block] = {}
-        self._started = False
+        self.has_begun = False
+        self.unmerged: set[str] = set()
+        self._head: Members = {}
+        self._blocks: list[OpenBlock] = []
+        self._latest: dict[int, OpenBlock] = {}
+
+    @property
+    def message(self) -> messages_pb2.AssistantMessage:
+        """What the events have come to, made anew each time."""
+        message = _message_decoder.decode(rawjson.join_object(self._head).encode() or b"{}")
+        # Sorting leaves blocks that share an index in the order in which they began.
+        for block in sorted(self._blocks, key=lambda block: block.index):
+            message.content.append(block.merged())
+        return message
 
     def add(self, event: messages_pb2.StreamMessageResponse) -> None:
         """Take one event; it is not changed and not kept."""
@@ -33,111 +64,41 @@ class MessageAccumulator:
             case "content_block_delta":
                 self._add_delta(event.content_block_delta)
             case "content_block_start":
-                start = event.content_block_start
-                block = self.message.content.add()
-                block.CopyFrom(start.content_block)
-                self._blocks[start.index] = _Block(block)
-            case "content_block_stop":
-                self._finish(event.content_block_stop.index)
-            case "message_start" if not self._started:
-                self._started = True
-                self.message.CopyFrom(event.message_start.message)
+                self._add_block(event.content_block_start)
+            case "message_start" if not self.has_begun:
+                self.has_begun = True
+                self._head = split_message(_message_encoder, event.message_start.message)
             case "message_delta":
-                _merge(self.message, event.message_delta.delta)
-                if event.message_delta.HasField("usage"):
-                    _merge(self.message.usage, event.message_delta.usage)
-            case "message_stop":
-                for index in list(self._blocks):
-                    self._finish(index)
+                self._change(split_message(_change_encoder, event.message_delta))
             case _:
                 pass
 
     def _add_delta(self, event: messages_pb2.ContentBlockDelta) -> None:
-        block = self._blocks.get(event.index)
-        if block is not None:
-            block.add(event.delta)
+        block = self._latest.get(event.index)
+        if block is None or not block.add(event.delta):
+            self.unmerged.add(event.delta.type)
 
-    def _finish(self, index: int) -> None:
-        block = self._blocks.pop(index, None)
-        if block is not None:
-            block.finish()
-
-
-class _Block:
-    """A block that is being written: pieces are kept in a list, for a string that grows piece by piece costs its square."""
-
-    def __init__(self, block: content_pb2.ContentBlock) -> None:
-        self._block = block
-        self._kind = block.WhichOneof("block")
-        self._pieces: list[str] = []
-
-    def add(self, delta: messages_pb2.BlockDelta) -> None:
-        match delta.WhichOneof("delta"), self._kind:
-            case "text_delta", "text":
-                self._pieces.append(delta.text_delta.text)
-            case "thinking_delta", "thinking":
-                self._pieces.append(delta.thinking_delta.thinking)
-            case "signature_delta", "thinking":
-                self._block.thinking.signature = delta.signature_delta.signature
-            case "input_json_delta", "tool_use" | "server_tool_use":
-                self._pieces.append(delta.input_json_delta.partial_json)
-            case "citations_delta", "text":
-                _append_citation(self._block.text, delta.citations_delta.citation)
-            case _:
-                pass
-
-    def finish(self) -> None:
-        written = "".join(self._pieces)
-        if not written:
+    def _add_block(self, event: messages_pb2.ContentBlockStart) -> None:
+        if not event.HasField("content_block"):
             return
-        match self._kind:
-            case "text":
-                self._block.text.text += written
-            case "thinking":
-                self._block.thinking.thinking += written
-            case "tool_use":
-                self._block.tool_use.input_json = written
-            case "server_tool_use":
-                self._block.server_tool_use.input_json = written
+        block = OpenBlock(event.index, event.content_block)
+        self._blocks.append(block)
+        self._latest[event.index] = block
+        if event.content_block.type == "fallback":
+            # From here on another model answers.
+            to = rawjson.split_object(block.members().get("to", _NULL)) or {}
+            _lay(self._head, {"model": to.get("model", _NULL)})
+
+    def _change(self, change: Members) -> None:
+        delta = rawjson.split_object(change.pop("delta", _NULL)) or {}
+        usage = rawjson.split_object(change.pop("usage", _NULL)) or {}
+        _lay(self._head, change | delta)
+        if usage:
+            so_far = rawjson.split_object(self._head.get("usage", _NULL)) or {}
+            _lay(so_far, usage)
+            self._head["usage"] = rawjson.join_object(so_far).encode()
 
 
-def _append_citation(text: content_pb2.TextBlock, citation: content_pb2.Citation) -> None:
-    text.citations.add().CopyFrom(citation)
-    if text.extra_json:
-        # The block may have begun with `"citations": null` or `[]`, which a list with elements replaces.
-        extra = _extra(text)
-        extra.pop("citations", None)
-        text.extra_json = rawjson.join_object(extra)
-
-
-def _merge(target: _HasExtra, change: _HasExtra) -> None:
-    """Set in ``target`` what ``change`` has; a ``null`` there takes nothing away."""
-    schema = read_schema(change.DESCRIPTOR)
-    assert isinstance(schema, ObjectSchema)  # noqa: S101 # both callers pass objects
-    kept, changed = _extra(target), _extra(change)
-    for field in schema.fields:
-        if set_test(field)(change):
-            kept.pop(field.key, None)
-            for name in filter(None, (field.name, field.raw_name)):
-                _copy_field(target, change, name)
-        elif field.key in changed and set_test(field)(target):
-            if rawjson.is_null(changed[field.key]):
-                del changed[field.key]
-            else:
-                target.ClearField(field.name)
-    kept.update(
-        {key: value for key, value in changed.items() if key not in kept or not rawjson.is_null(value)}
-    )
-    target.extra_json = rawjson.join_object(kept)
-
-
-def _copy_field(target: Message, change: Message, name: str) -> None:
-    value = getattr(change, name)
-    if isinstance(value, Message):
-        getattr(target, name).CopyFrom(value)
-    else:
-        setattr(target, name, value)
-
-
-def _extra(message: _HasExtra) -> rawjson.Members:
-    return (rawjson.split_object(message.extra_json.encode()) or {}) if message.extra_json else {}
+def _lay(members: Members, change: Members) -> None:
+    """Set what has changed; null takes nothing away."""
+    members |= {key: value for key, value in change.items() if key not in members or not rawjson.is_null(value)}

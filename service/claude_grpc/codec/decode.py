@@ -1,13 +1,12 @@
 """JSON to message: the answer's way back.
 
-Compiled once per message type, like the encoder. Never fails on what the API sends, as long as it is JSON: an unknown key,
-a `null`, a value of another kind, a number no field can hold stay in the nearest ``extra`` field or opaque arm, as they were
-written. So whatever is decoded is encoded to an equal JSON value again.
+Compiled once per message type, like the encoder. Never fails on what the API sends, as long as it is JSON: an unknown
+key, a `null`, a value of another kind, a number no field can hold stay in the nearest ``extra`` field or opaque arm, as
+they were written. So whatever is decoded is encoded to an equal JSON value again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.descriptor import Descriptor
@@ -15,16 +14,13 @@ from google.protobuf.message import Message
 
 from claude_grpc.codec import rawjson
 from claude_grpc.codec.rawjson import Members, Raw
-from claude_grpc.codec.scalars import ScalarReader, scalar_reader
-from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema
+from claude_grpc.codec.readers import Reader, first_of, value_reader
+from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, family_of, read_schema
 from claude_grpc.errors import UpstreamProtocolError
 
 __all__ = ["Decoder"]
 
 M = TypeVar("M", bound=Message)
-
-_Reader = Callable[[Message, Raw], bool]
-"""Reads the value into its field of the message. False, and the field as it was, if the field cannot hold it exactly."""
 
 
 class Decoder(Generic[M]):
@@ -45,18 +41,18 @@ class Decoder(Generic[M]):
             members = rawjson.split_object(text)
             if members is None:
                 raise UpstreamProtocolError("Upstream sent JSON that is not an object.")
-            self._plan.fill_root(message, members, text)
+            self._plan.fill(message, members, text, is_root=True)
         except (ValueError, RecursionError) as error:
             raise UpstreamProtocolError("Upstream sent what is not valid JSON.") from error
         return message
 
 
 class _Plan(Protocol):
-    def fill(self, message: Message, members: Members, text: Raw) -> bool:
-        """Fill the empty message from the object's members (and its whole text); False if it cannot hold the object."""
+    def fill(self, message: Message, members: Members, text: Raw, *, is_root: bool = False) -> bool:
+        """Fill the empty message from the object's members, which are consumed, and its whole text.
 
-    def fill_root(self, message: Message, members: Members, text: Raw) -> None:
-        """Fill the message whatever the object is: it has no parent that could keep the rest."""
+        False if the message cannot hold the object; a root holds any, for it has no parent that could keep the rest.
+        """
 
 
 class _Plans(dict[Descriptor, _Plan]):
@@ -73,180 +69,140 @@ class _Plans(dict[Descriptor, _Plan]):
 class _ObjectPlan:
     def __init__(self, schema: ObjectSchema) -> None:
         self._schema = schema
-        self._readers: dict[str, _Reader] = {}
+        self._extra = schema.extra
+        self._constant = schema.type
+        self._readers: dict[str, Reader] = {}
         # Without presence, absence of these keys could not be told from zero.
         self._needed = tuple(
-            f.key
-            for f in schema.fields
-            if f.required and not f.presence and f.kind not in (Kind.ENUM, Kind.JSON)
+            field.key
+            for field in schema.fields
+            if field.required and not field.presence and field.kind not in (Kind.ENUM, Kind.JSON)
         )
 
     def compile(self, plans: _Plans) -> None:
-        readers: dict[str, list[_Reader]] = {}
+        readers: dict[str, list[Reader]] = {}
         for field in self._schema.fields:
             readers.setdefault(field.key, []).append(_reader(field, plans))
-        self._readers = {key: _first_of(choices) for key, choices in readers.items()}
+        self._readers = {key: first_of(choices) for key, choices in readers.items()}
 
-    def fill(self, message: Message, members: Members, text: Raw) -> bool:  # noqa: ARG002 # a union needs the text
-        return self._holds(members) and self._fill(message, members)
-
-    def fill_arm(self, message: Message, members: Members) -> bool:
-        """Fill the arm of a union, whose ``type`` has been dealt with."""
-        return self._holds(members) and self._fill(message, members, skip="type")
-
-    def fill_root(self, message: Message, members: Members, text: Raw) -> None:  # noqa: ARG002 # a union needs it
-        self._fill(message, members)
-
-    def _holds(self, members: Members) -> bool:
-        return all(key in members for key in self._needed)
-
-    def _fill(self, message: Message, members: Members, skip: str | None = None) -> bool:
-        rest: Members = {}
-        for key, value in members.items():
-            reader = self._readers.get(key)
-            if reader is not None:
-                if not reader(message, value):
-                    rest[key] = value
-            elif key != skip:
-                rest[key] = value
-        constant = self._schema.type
-        if constant and rawjson.read_string(rest.pop("type", b"null")) != constant:
+    def fill(self, message: Message, members: Members, text: Raw, *, is_root: bool = False) -> bool:  # noqa: ARG002
+        if self._constant and not self._takes_type(members) and not is_root:
             return False
-        if rest:
-            setattr(message, self._schema.extra, rawjson.join_object(rest))
+        for key in self._needed:
+            if key not in members and not is_root:
+                return False
+        if not members:
+            message.SetInParent()  # what is set in a message does that by itself
+        readers = self._readers
+        rest: Members | None = None
+        for key, value in members.items():
+            reader = readers.get(key)
+            if reader is None or not reader(message, value):
+                if rest is None:
+                    rest = {}
+                rest[key] = value
+        if rest is not None:
+            setattr(message, self._extra, rawjson.join_object(rest))
+        return True
+
+    def _takes_type(self, members: Members) -> bool:
+        """Whether the object has the constant ``type``, which is then taken out."""
+        if rawjson.read_string(members.get("type", b"null")) != self._constant:
+            return False
+        del members["type"]
         return True
 
 
 class _UnionPlan:
     def __init__(self, schema: UnionSchema) -> None:
+        self._discriminator = schema.discriminator
+        self._opaque = schema.opaque
         self._schema = schema
-        self._arms: dict[str | None, tuple[str, _ObjectPlan]] = {}
+        self._arms: dict[str, tuple[str, _Plan]] = {}
+        self._families: dict[str, tuple[str, _Plan]] = {}
+        self._untyped: tuple[str, _Plan] | None = None
 
     def compile(self, plans: _Plans) -> None:
         for arm in self._schema.arms:
-            plan = plans[arm.message]
-            assert isinstance(plan, _ObjectPlan)  # noqa: S101 # the schema has seen to it
-            self._arms[arm.tag] = (arm.name, plan)
+            target = (arm.name, plans[arm.message])
+            if arm.tag:
+                self._arms[arm.tag] = target
+            if arm.family:
+                self._families[arm.family] = target
             if arm.untyped:
-                self._arms[None] = (arm.name, plan)
+                self._untyped = target
 
-    def fill(self, message: Message, members: Members, text: Raw) -> bool:
-        self.fill_root(message, members, text)
+    def fill(self, message: Message, members: Members, text: Raw, *, is_root: bool = False) -> bool:  # noqa: ARG002
+        value = members.pop("type", None)
+        if value is None:
+            arm = self._untyped
+        elif tag := rawjson.read_string(value):
+            setattr(message, self._discriminator, tag)
+            arm = self._arms.get(tag) or self._families.get(family_of(tag))
+        else:
+            arm = None
+        if arm is None or not arm[1].fill(getattr(message, arm[0]), members, text):
+            setattr(message, self._opaque, bytes(text).decode())
         return True
 
-    def fill_root(self, message: Message, members: Members, text: Raw) -> None:
-        value = members.get("type")
-        tag = None if value is None else rawjson.read_string(value) or ""
-        arm = self._arms.get(tag)
-        if arm is not None:
-            name, plan = arm
-            target = getattr(message, name)
-            target.SetInParent()
-            if not plan.fill_arm(target, members):
-                arm = None
-        if arm is None:
-            setattr(message, self._schema.opaque, bytes(text).decode())
-        if tag:
-            setattr(message, self._schema.discriminator, tag)
 
-
-def _first_of(readers: list[_Reader]) -> _Reader:
-    """Fields that share a key: the first that can hold the value takes it."""
-    if len(readers) == 1:
-        return readers[0]
-    return lambda message, value: any(reader(message, value) for reader in readers)
-
-
-def _reader(field: FieldSchema, plans: _Plans) -> _Reader:
-    if field.message is not None:
-        plan = plans[field.message]
-        if field.repeated:
-            return _message_list_reader(field.name, plan, keeps_empty=field.required)
-        return _message_reader(field.name, plan)
-    scalar = scalar_reader(field)
+def _reader(field: FieldSchema, plans: _Plans) -> Reader:
+    if field.message is None:
+        return value_reader(field)
+    plan = plans[field.message]
+    if field.keyed_by:
+        return _keyed_reader(field.name, field.keyed_by, plan)
     if field.repeated:
-        return _list_reader(field, scalar)
-    if field.raw_name:
-        return _raw_enum_reader(field, scalar)
-    name, keeps_zero = field.name, field.presence or field.required
-
-    def read(message: Message, text: Raw) -> bool:
-        value = scalar(text)
-        if value is None or not (value or keeps_zero):
-            return False
-        return _assign(message, name, value)
-
-    return read
+        return _message_list_reader(field.name, plan, keeps_empty=field.required and not field.nonempty)
+    return _message_reader(field.name, plan)
 
 
-def _assign(message: Message, name: str, value: object) -> bool:
-    try:
-        setattr(message, name, value)
-    except ValueError:  # an integer beyond the field's range
-        return False
-    return True
-
-
-def _raw_enum_reader(field: FieldSchema, scalar: ScalarReader) -> _Reader:
-    name, raw_name = field.name, field.raw_name
-
-    def read(message: Message, text: Raw) -> bool:
-        raw = rawjson.read_string(text)
-        if not raw:
-            return False
-        setattr(message, raw_name, raw)
-        setattr(message, name, scalar(text) or 0)
-        return True
-
-    return read
-
-
-def _list_reader(field: FieldSchema, scalar: ScalarReader) -> _Reader:
-    name, keeps_empty = field.name, field.required
-
-    def read(message: Message, text: Raw) -> bool:
-        elements = rawjson.split_array(text)
-        if elements is None or not (elements or keeps_empty):
-            return False
-        values = [scalar(element) for element in elements]
-        if any(value is None for value in values):
-            return False
-        try:
-            getattr(message, name).extend(values)
-        except ValueError:  # an integer beyond the field's range
-            message.ClearField(name)
-            return False
-        return True
-
-    return read
-
-
-def _message_reader(name: str, plan: _Plan) -> _Reader:
+def _message_reader(name: str, plan: _Plan) -> Reader:
     def read(message: Message, text: Raw) -> bool:
         members = rawjson.split_object(text)
         if members is None:
             return False
-        target = getattr(message, name)
-        target.SetInParent()
-        if not plan.fill(target, members, text):
-            message.ClearField(name)
-            return False
-        return True
+        if plan.fill(getattr(message, name), members, text):
+            return True
+        message.ClearField(name)
+        return False
 
     return read
 
 
-def _message_list_reader(name: str, plan: _Plan, *, keeps_empty: bool) -> _Reader:
+def _message_list_reader(name: str, plan: _Plan, *, keeps_empty: bool) -> Reader:
     def read(message: Message, text: Raw) -> bool:
         elements = rawjson.split_array(text)
         if elements is None or not (elements or keeps_empty):
             return False
+        if not elements:
+            message.SetInParent()
         targets = getattr(message, name)
         for element in elements:
             members = rawjson.split_object(element)
             if members is None or not plan.fill(targets.add(), members, element):
                 message.ClearField(name)
                 return False
+        return True
+
+    return read
+
+
+def _keyed_reader(name: str, key_name: str, plan: _Plan) -> Reader:
+    """An object whose members are the list's messages."""
+
+    def read(message: Message, text: Raw) -> bool:
+        entries = rawjson.split_object(text)
+        if not entries:
+            return False
+        targets = getattr(message, name)
+        for key, element in entries.items():
+            members = rawjson.split_object(element)
+            target = targets.add()
+            if not key or members is None or not plan.fill(target, members, element):
+                message.ClearField(name)
+                return False
+            setattr(target, key_name, key)
         return True
 
     return read

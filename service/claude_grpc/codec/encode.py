@@ -7,15 +7,15 @@ all that is wrong at once. What upstream decides by its own rules is not checked
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Iterable
+from typing import NamedTuple, Protocol
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from claude_grpc.codec import rawjson
 from claude_grpc.codec.newer import refuse_newer_fields
-from claude_grpc.codec.schema import FieldSchema, Kind, ObjectSchema, UnionSchema, read_schema, set_test
+from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, family_of, read_schema, set_test
 from claude_grpc.codec.values import Pieces, Writer, quote, scalar_writer
 from claude_grpc.codec.violations import Path, Violations
 
@@ -75,15 +75,15 @@ class _ObjectPlan:
     def __init__(self, schema: ObjectSchema) -> None:
         self._schema = schema
         self._extra = schema.extra
-        self._constant = b'"type":' + quote(schema.type) if schema.type else b""
+        self._constant = _type_member(schema.type) if schema.type else b""
         self._members: tuple[_Member, ...] = ()
         self._members_after_extra: tuple[_Member, ...] = ()
 
     def compile(self, plans: _Plans) -> None:
-        fields = self._schema.fields
+        schema = self._schema
         members = [
-            (at, _Member(field, [g for g in fields if g.key == field.key], _writer(field, plans)))
-            for at, field in enumerate(fields)
+            (at, _Member(field, schema, _writer(field, plans)))
+            for at, field in enumerate(schema.fields)
             if not (plans.counting and field.create_only)
         ]
         self._members = tuple(member for at, member in members if at < self._schema.extra_at)
@@ -97,12 +97,11 @@ class _ObjectPlan:
         start = len(out)
         extra = getattr(message, self._extra).strip() if self._extra else ""
         taken = self._keys_of(extra, path, violations) if extra else ()
-        for member in self._members:
-            member.write(message, out, path, violations, taken)
+        _write_members(self._members, message, out, path, violations, taken)
         if taken:
             out.append(b"," + extra[1:-1].encode())
-        for member in self._members_after_extra:
-            member.write(message, out, path, violations, taken)
+        if self._members_after_extra:
+            _write_members(self._members_after_extra, message, out, path, violations, taken)
         if not first and len(out) > start:
             out[start] = out[start][1:]  # every member brings its comma; the first one has nothing before it
         out.append(b"}")
@@ -124,55 +123,93 @@ class _ObjectPlan:
 class _Member:
     """One field of an object: whether its key is written, and what must be there.
 
-    Fields that share a key keep each other in ``rivals``: one of them may be set, and one is enough where the key is required.
+    Fields that share a key keep each other in ``rivals``: one of them may be set, and one is enough where the key is
+    required.
     """
 
-    def __init__(self, field: FieldSchema, same_key: list[FieldSchema], write_value: Writer) -> None:
-        self._field = field
+    def __init__(self, field: FieldSchema, schema: ObjectSchema, write_value: Writer) -> None:
+        same_key = [other for other in schema.fields if other.key == field.key]
+        self.name = field.name
+        self.presence = field.presence
+        self.is_set = set_test(field)
+        self._key = field.key
         self._prefix = b"," + quote(field.key) + b":"
         self._write_value = write_value
-        self._is_set = set_test(field)
         self._rivals = {rival.name: set_test(rival) for rival in same_key if rival is not field}
+        self._excuses = [
+            *self._rivals.values(),
+            *(set_test(other) for other in schema.fields if other.name == field.unless),
+        ]
         self._or_rivals = "".join(f", or `{name}`" for name in self._rivals)
         self._is_first = same_key[0] is field
         self._writes_zero = field.required and not field.presence and field.kind not in (Kind.ENUM, Kind.JSON)
         self._must_be_set = field.nonempty or (field.required and not self._writes_zero)
+        self.matters_unset = self._writes_zero or self._must_be_set
 
     def write(
         self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Collection[str]
     ) -> None:
-        key, name = self._field.key, self._field.name
-        if self._is_set(message):
-            if key in taken:
-                violations.add(
-                    (path, "extra_json"), f"Holds `{key}`, which `{name}` sets as well; set it once."
-                )
-            if self._is_first and (rival := self._set_rival(message)):
-                violations.add((path, rival), f"Set this or `{name}`, not both.")
+        """Write the field, which is set."""
+        if taken and self._key in taken:
+            violations.add(
+                (path, "extra_json"), f"Holds `{self._key}`, which `{self.name}` sets as well; set it once."
+            )
+        if self._rivals and self._is_first:
+            for rival, is_set in self._rivals.items():
+                if is_set(message):
+                    violations.add((path, rival), f"Set this or `{self.name}`, not both.")
+        out.append(self._prefix)
+        self._write_value(message, out, path, violations)
+
+    def write_unset(
+        self, message: Message, out: Pieces, path: Path, violations: Violations, taken: Collection[str]
+    ) -> None:
+        """Write the field's zero, or note that it is missing."""
+        if self._key in taken or any(is_set(message) for is_set in self._excuses):
+            return
+        if self._must_be_set:
+            violations.add((path, self.name), f"Required{self._or_rivals}.")
+        if self._writes_zero:
             out.append(self._prefix)
             self._write_value(message, out, path, violations)
-        elif key not in taken and not self._set_rival(message):
-            if self._must_be_set:
-                violations.add((path, name), f"Required{self._or_rivals}.")
-            if self._writes_zero:
-                out.append(self._prefix)
-                self._write_value(message, out, path, violations)
 
-    def _set_rival(self, message: Message) -> str:
-        return next((name for name, is_set in self._rivals.items() if is_set(message)), "")
+
+def _write_members(
+    members: Iterable[_Member],
+    message: Message,
+    out: Pieces,
+    path: Path,
+    violations: Violations,
+    taken: Collection[str],
+) -> None:
+    has = message.HasField
+    for member in members:
+        if has(member.name) if member.presence else member.is_set(message):
+            member.write(message, out, path, violations, taken)
+        elif member.matters_unset:
+            member.write_unset(message, out, path, violations, taken)
+
+
+class _ArmPlan(NamedTuple):
+    """How an arm is written: ``types`` has what its member `type` is, by the one the message gives."""
+
+    arm: Arm
+    types: dict[str, bytes]
+    plan: _Plan
 
 
 class _UnionPlan:
     def __init__(self, schema: UnionSchema) -> None:
         self._schema = schema
         self._names = ", ".join([*(arm.name for arm in schema.arms), schema.opaque])
-        self._arms: dict[str, tuple[str, bool, bytes, _Plan]] = {}
+        self._tags = {arm.tag for arm in schema.arms}
+        self._arms: dict[str, _ArmPlan] = {}
 
     def compile(self, plans: _Plans) -> None:
-        self._arms = {
-            arm.name: (arm.tag, arm.untyped, b'"type":' + quote(arm.tag), plans[arm.message])
-            for arm in self._schema.arms
-        }
+        for arm in self._schema.arms:
+            typed = _type_member(arm.tag)
+            types = {"": b"" if arm.untyped else typed, arm.tag: typed} if arm.tag else {}
+            self._arms[arm.name] = _ArmPlan(arm, types, plans[arm.message])
 
     def write(
         self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b""
@@ -185,12 +222,18 @@ class _UnionPlan:
         elif name == schema.opaque:
             out.append(self._opaque(getattr(message, name), given, path, violations))
         else:
-            tag, untyped, typed, plan = self._arms[name]
-            if given not in ("", tag):
-                violations.add((path, schema.discriminator), f"Must be `{tag}`, or empty, beside `{name}`.")
-            plan.write(
-                getattr(message, name), out, (path, name), violations, b"" if untyped and not given else typed
-            )
+            arm, types, plan = self._arms[name]
+            typed = types.get(given)
+            if typed is None:
+                typed = self._dated(arm, given, path, violations)
+            plan.write(getattr(message, name), out, (path, name), violations, typed)
+
+    def _dated(self, arm: Arm, given: str, path: Path, violations: Violations) -> bytes:
+        if arm.family and family_of(given) == arm.family and given not in self._tags:
+            return _type_member(given)
+        right = f"`{arm.tag}`, or empty," if arm.tag else f"dated, such as `{arm.example}`,"
+        violations.add((path, self._schema.discriminator), f"Must be {right} beside `{arm.name}`.")
+        return b""
 
     def _opaque(self, text: str, given: str, path: Path, violations: Violations) -> bytes:
         place = (path, self._schema.opaque)
@@ -207,15 +250,27 @@ class _UnionPlan:
         return raw
 
 
+def _type_member(tag: str) -> bytes:
+    return b'"type":' + quote(tag)
+
+
 def _writer(field: FieldSchema, plans: _Plans) -> Writer:
     if field.message is None:
         return scalar_writer(field)
     name, plan = field.name, plans[field.message]
+    if field.keyed_by:
+        return _keyed_writer(name, field.keyed_by, plan)
+    if field.repeated:
+        return _list_writer(name, plan)
 
     def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:
         plan.write(getattr(message, name), out, (path, name), violations)
 
-    def write_list(message: Message, out: Pieces, path: Path, violations: Violations) -> None:
+    return write
+
+
+def _list_writer(name: str, plan: _Plan) -> Writer:
+    def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:
         place, separator = (path, name), b"["
         for index, element in enumerate(getattr(message, name)):
             out.append(separator)
@@ -223,4 +278,24 @@ def _writer(field: FieldSchema, plans: _Plans) -> Writer:
             separator = b","
         out.append(b"]" if separator == b"," else b"[]")
 
-    return write_list if field.repeated else write
+    return write
+
+
+def _keyed_writer(name: str, key_name: str, plan: _Plan) -> Writer:
+    """An object whose members are the list's messages."""
+
+    def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:
+        place, separator = (path, name), b"{"
+        keys: set[str] = set()
+        for index, element in enumerate(getattr(message, name)):
+            key = getattr(element, key_name)
+            if not key or key in keys:
+                problem = f"`{key}` stands here twice." if key else "Required."
+                violations.add(((place, index), key_name), problem)
+            keys.add(key)
+            out.append(separator + quote(key) + b":")
+            plan.write(element, out, (place, index), violations)
+            separator = b","
+        out.append(b"}")
+
+    return write

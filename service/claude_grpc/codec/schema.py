@@ -5,10 +5,12 @@ Holds no plan of its own and touches no message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cache
+from operator import attrgetter, methodcaller
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -16,7 +18,7 @@ from google.protobuf.message import Message
 from claude_grpc.errors import SchemaError
 from claude_grpc.v1 import wire_pb2
 
-__all__ = ["Arm", "FieldSchema", "Kind", "ObjectSchema", "UnionSchema", "read_schema", "set_test"]
+__all__ = ["Arm", "FieldSchema", "Kind", "ObjectSchema", "UnionSchema", "family_of", "read_schema", "set_test"]
 
 
 class Kind(Enum):
@@ -43,6 +45,19 @@ _KINDS = {
     FieldDescriptor.TYPE_MESSAGE: Kind.MESSAGE,
 }
 
+_SHAPES = {
+    Kind.STRING: "string",
+    Kind.BYTES: "string",
+    Kind.ENUM: "string",
+    Kind.BOOL: "bool",
+    Kind.INT: "number",
+    Kind.DOUBLE: "number",
+    Kind.MESSAGE: "object",
+    Kind.JSON: "object",
+}
+
+_DATED = re.compile(r"(.+)_[0-9]{8}", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class FieldSchema:
@@ -54,8 +69,10 @@ class FieldSchema:
         presence: Whether the message can tell unset from zero.
         json_object: Whether a field of kind JSON must be an object.
         spellings: Enum number to JSON string, for kind ENUM.
+        unless: Name of the field that makes this one needless where it is set; empty if there is none.
         raw_name: For kind ENUM, the string field that holds the raw spelling; empty if there is none.
         message: Descriptor of the field's message, for kind MESSAGE.
+        keyed_by: For a list that is an object in JSON, the messages' field that holds their key; else empty.
     """
 
     name: str
@@ -67,9 +84,11 @@ class FieldSchema:
     nonempty: bool
     create_only: bool
     json_object: bool
+    unless: str = ""
     spellings: dict[int, str] = field(default_factory=dict)
     raw_name: str = ""
     message: Descriptor | None = None
+    keyed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +97,7 @@ class ObjectSchema:
 
     Attributes:
         type: The constant ``type`` of the object, empty if it has none.
-        fields: In the order of declaration, which is that of the keys; without the ``extra`` field.
+        fields: In the order of declaration, which is that of the keys; without the ``extra`` and the ``key`` field.
         extra: Name of the field for all that has no field; empty if the message has none.
         extra_at: How many of ``fields`` come before it.
     """
@@ -92,10 +111,20 @@ class ObjectSchema:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm of a union: its field, the ``type`` it stands for, whether it stands for objects without one, too."""
+    """One arm of a union.
+
+    Attributes:
+        name: Name of its field.
+        tag: The ``type`` it stands for and has by default; empty if it must be given.
+        family: The arm stands for each ``type`` that is this with a date behind it; empty if for none.
+        example: A ``type`` of the family, for those who give none.
+        untyped: Whether it stands for objects without a ``type``, too.
+    """
 
     name: str
     tag: str
+    family: str
+    example: str
     untyped: bool
     message: Descriptor
 
@@ -124,19 +153,26 @@ def read_schema(descriptor: Descriptor) -> ObjectSchema | UnionSchema:
     Raises:
         SchemaError: The options contradict each other or the descriptor.
     """
-    if any(_wire(f).tag for f in descriptor.fields):
+    if any(_wire(f).discriminator for f in descriptor.fields):
         return _read_union(descriptor)
     return _read_object(descriptor)
 
 
-def set_test(field: FieldSchema) -> Callable[[Message], bool]:
-    """Tells whether a message has the field set, so that its key is written."""
-    name, raw_name = field.name, field.raw_name
+def set_test(field: FieldSchema) -> Callable[[Message], object]:
+    """Tells, by something true or not, whether a message has the field set, so that its key is written."""
     if field.presence:
-        return lambda message: message.HasField(name)
-    if raw_name:
-        return lambda message: bool(getattr(message, name) or getattr(message, raw_name))
-    return lambda message: bool(getattr(message, name))
+        return methodcaller("HasField", field.name)
+    value = attrgetter(field.name)
+    if field.raw_name:
+        raw = attrgetter(field.raw_name)
+        return lambda message: value(message) or raw(message)
+    return value
+
+
+def family_of(type_name: str) -> str:
+    """The ``type`` without the date behind it; empty if there is none."""
+    match = _DATED.fullmatch(type_name)
+    return match.group(1) if match else ""
 
 
 def _wire(field_descriptor: FieldDescriptor) -> wire_pb2.FieldWire:
@@ -154,14 +190,23 @@ def _read_union(descriptor: Descriptor) -> UnionSchema:
             raise SchemaError(f"{f.full_name}: beside its oneof a union has only its discriminator")
         elif wire.opaque:
             opaque, oneof = f.name, f.containing_oneof.name
-        elif wire.tag and f.message_type is not None:
-            arms.append(Arm(f.name, wire.tag, wire.untyped, f.message_type))
         else:
-            raise SchemaError(f"{f.full_name}: an arm of a union is a message with a tag")
-    if not (discriminator and opaque):
-        raise SchemaError(f"{descriptor.full_name}: a union has a discriminator and an opaque arm")
-    _refuse_twins(descriptor, [arm.tag for arm in arms])
+            arms.append(_read_arm(f, wire))
+    if not opaque:
+        raise SchemaError(f"{descriptor.full_name}: a union has an opaque arm")
+    _refuse_twins(descriptor, [arm.tag for arm in arms if arm.tag])
+    _refuse_twins(descriptor, [arm.family for arm in arms if arm.family])
     return UnionSchema(descriptor, oneof, discriminator, tuple(arms), opaque)
+
+
+def _read_arm(f: FieldDescriptor, wire: wire_pb2.FieldWire) -> Arm:
+    if f.message_type is None or not (wire.tag or wire.family):
+        raise SchemaError(f"{f.full_name}: an arm of a union is a message with a tag or a family")
+    if not (wire.tag or wire.example):
+        raise SchemaError(f"{f.full_name}: an arm without a tag needs an example of its types")
+    if any(_key(inner) == "type" for inner in f.message_type.fields) or _constant(f.message_type):
+        raise SchemaError(f"{f.full_name}: the `type` of an arm stands in its union")
+    return Arm(f.name, wire.tag, wire.family, wire.example, wire.untyped, f.message_type)
 
 
 def _read_object(descriptor: Descriptor) -> ObjectSchema:
@@ -170,7 +215,7 @@ def _read_object(descriptor: Descriptor) -> ObjectSchema:
     raw_names = dict(_raw_twins(descriptor))
     for f in descriptor.fields:
         wire = _wire(f)
-        if wire.gateway or f.name in raw_names.values():
+        if wire.gateway or wire.key or f.name in raw_names.values():
             continue
         if wire.extra:
             extra, extra_at = f.name, len(fields)
@@ -178,16 +223,20 @@ def _read_object(descriptor: Descriptor) -> ObjectSchema:
             fields.append(_read_field(f, wire, raw_names.get(f.name, "")))
     for key in {f.key for f in fields}:
         _refuse_twins(descriptor, [_shape(f) for f in fields if f.key == key])
-    constant = descriptor.GetOptions().Extensions[wire_pb2.wire_object].type
-    return ObjectSchema(descriptor, constant, tuple(fields), extra, extra_at)
+    return ObjectSchema(descriptor, _constant(descriptor), tuple(fields), extra, extra_at)
 
 
 def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> FieldSchema:
     kind = Kind.JSON if wire.json else _KINDS.get(f.type)
+    keyed_by = _key_field(f.message_type)
     if kind is None or (kind is Kind.JSON and f.type != FieldDescriptor.TYPE_STRING):
         raise SchemaError(f"{f.full_name}: no JSON kind for this type of field")
     if f.containing_oneof is not None and not f.has_presence:
         raise SchemaError(f"{f.full_name}: only a union has a oneof")
+    if keyed_by and not f.is_repeated:
+        raise SchemaError(f"{f.full_name}: objects with a key stand in a list")
+    if wire.unless and wire.unless not in f.containing_type.fields_by_name:
+        raise SchemaError(f"{f.full_name}: there is no field `{wire.unless}`")
     return FieldSchema(
         name=f.name,
         key=_key(f),
@@ -198,14 +247,26 @@ def _read_field(f: FieldDescriptor, wire: wire_pb2.FieldWire, raw_name: str) -> 
         nonempty=wire.nonempty,
         create_only=wire.create_only,
         json_object=wire.json == wire_pb2.JSON_KIND_OBJECT,
+        unless=wire.unless,
         spellings=_spellings(f) if kind is Kind.ENUM else {},
         raw_name=raw_name,
         message=f.message_type,
+        keyed_by=keyed_by,
     )
 
 
 def _key(f: FieldDescriptor) -> str:
     return _wire(f).name or f.name
+
+
+def _constant(descriptor: Descriptor) -> str:
+    return descriptor.GetOptions().Extensions[wire_pb2.wire_object].type  # type: ignore[no-any-return]
+
+
+def _key_field(descriptor: Descriptor | None) -> str:
+    if descriptor is None:
+        return ""
+    return next((f.name for f in descriptor.fields if _wire(f).key), "")
 
 
 def _raw_twins(descriptor: Descriptor) -> Iterator[tuple[str, str]]:
@@ -228,11 +289,11 @@ def _spellings(f: FieldDescriptor) -> dict[int, str]:
 
 def _shape(f: FieldSchema) -> str:
     """What tells two fields of one key apart in JSON."""
-    if f.repeated:
+    if f.repeated and not f.keyed_by:
         return "array"
-    return {Kind.MESSAGE: "object", Kind.JSON: "object", Kind.BYTES: "string", Kind.ENUM: "string"}.get(
-        f.kind, f.kind.name.lower()
-    )
+    if f.kind is Kind.JSON and not f.json_object:
+        return "any"
+    return _SHAPES[f.kind]
 
 
 def _refuse_twins(descriptor: Descriptor, values: list[str]) -> None:

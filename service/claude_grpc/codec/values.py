@@ -42,9 +42,20 @@ def scalar_writer(field: FieldSchema) -> Writer:
         return _list_writer(name, scalar)
     if field.raw_name:
         return _enum_writer(field, scalar)
+    if field.kind in (Kind.STRING, Kind.BYTES, Kind.BOOL, Kind.INT):
+        return _plain_writer(name)
 
     def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:
         out.append(scalar(getattr(message, name), (path, name), violations))
+
+    return write
+
+
+def _plain_writer(name: str) -> Writer:
+    """What almost all values are, and what cannot be wrong."""
+
+    def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:  # noqa: ARG001
+        out.append(_encode(getattr(message, name)))
 
     return write
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from claude_grpc.codec import Decoder, Encoder, MessageAccumulator
+from claude_grpc.errors import UpstreamError, UpstreamProtocolError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.forward import Forward, Route
 from claude_grpc.v1 import messages_pb2
@@ -17,6 +19,12 @@ _CREATE = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.Assistant
 _STREAM = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.StreamMessageResponse), b'"stream":true')
 _COUNT = Route("/v1/messages/count_tokens", Encoder(_PARAMS, counting=True), Decoder(messages_pb2.CountTokensResponse))
 
+# The official SDK takes it that 128,000 tokens take an hour, and beyond ten minutes refuses an answer in one piece:
+# on a connection that silent, whoever stands between may hang up.
+_MOST_TOKENS_IN_ONE_PIECE = 128_000 * 600 // 3600
+
+_UNMERGED = "claude-grpc-unmerged-deltas"
+
 
 class MessagesServicer:
     """Claude's next turn in a conversation."""
@@ -27,8 +35,26 @@ class MessagesServicer:
     async def create_message(
         self, request: messages_pb2.CreateMessageRequest, call: Call
     ) -> messages_pb2.CreateMessageResponse:
-        """The whole turn."""
-        return messages_pb2.CreateMessageResponse(message=await self._forward.send(_CREATE, request, call))
+        """The whole turn; a long one is streamed by upstream and put together here."""
+        is_long = request.params.max_tokens > _MOST_TOKENS_IN_ONE_PIECE
+        message = await (self._gather(request, call) if is_long else self._forward.send(_CREATE, request, call))
+        return messages_pb2.CreateMessageResponse(message=message)
+
+    async def _gather(self, request: messages_pb2.CreateMessageRequest, call: Call) -> messages_pb2.AssistantMessage:
+        whole = MessageAccumulator()
+        try:
+            async with self._forward.stream(_STREAM, request, call) as events:
+                async for event in events:
+                    whole.add(event)
+        except UpstreamError as error:
+            # Of what came before the error, the caller has seen nothing.
+            error.context = replace(error.context, partial=False)
+            raise
+        if not whole.has_begun:
+            raise UpstreamProtocolError("Upstream sent a stream without message_start.", call.upstream)
+        if whole.unmerged:
+            call.trailers[_UNMERGED] = _visible(",".join(sorted(whole.unmerged)))
+        return whole.message
 
     async def stream_message(
         self, request: messages_pb2.StreamMessageRequest, call: Call
@@ -48,3 +74,8 @@ class MessagesServicer:
     ) -> messages_pb2.CountTokensResponse:
         """How many input tokens the request would have."""
         return await self._forward.send(_COUNT, request, call)
+
+
+def _visible(text: str) -> str:
+    """As much of the text as a trailer can hold."""
+    return "".join(character for character in text if character.isascii() and character.isprintable())[:256]

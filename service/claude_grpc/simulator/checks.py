@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .errors import ApiError
+from .betas import check_betas
+from .errors import ApiError, invalid
 from .headers import Caller
 from .options import SimulatorOptions
-from .shapes import BETA_PARAMETERS, COUNT_PARAMETERS, CUSTOM_TOOL, NEWEST_VERSION, PARAMETERS, TOOL_FAMILIES, Shape
+from .shapes import COUNT_PARAMETERS, CUSTOM_TOOL, NEWEST_VERSION, PARAMETERS, TOOL_FAMILIES, Shape
 
-__all__ = ["check_fields", "check_parameters", "check_tag", "invalid", "one_of"]
+__all__ = ["check_fields", "check_parameters", "check_tag", "one_of"]
 
 _TYPE_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "list", dict: "dictionary"}
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
@@ -21,11 +22,6 @@ _DATE = re.compile(r"_20\d{6}$")
 _SAMPLING = ("temperature", "top_p", "top_k")
 _LEAST_BUDGET = 1024
 _MOST_MARKS = 4
-
-
-def invalid(path: str, problem: str) -> ApiError:
-    """Return the 400 for something at a path, like ``messages.0.content.1``."""
-    return ApiError(400, f"{path}: {problem}")
 
 
 def one_of(path: str, value: Any, *allowed: str | None) -> None:
@@ -63,15 +59,17 @@ def check_parameters(body: dict[str, Any], caller: Caller, options: SimulatorOpt
     for name in ("model", "messages") if counting else ("model", "messages", "max_tokens"):
         if name not in body:
             raise invalid(name, "Field required")
-    for name, value in body.items():
-        if name not in options.extra_parameters:
-            _check_parameter(name, value, caller, counting=counting)
+    known = {name: value for name, value in body.items() if name not in options.extra_parameters}
+    for name, value in known.items():
+        _check_parameter(name, value, caller, counting=counting)
+    check_betas(known, caller)
     if not body["model"].startswith("claude"):
         raise ApiError(404, f"model: {body['model']}")
     _check_values(body)
     _check_thinking(body)
     _check_tools(body, options)
     _check_tool_choice(body)
+    _check_mcp_servers(body)
     marks = _count_marks(body)
     if marks > _MOST_MARKS:
         raise ApiError(400, f"A maximum of {_MOST_MARKS} blocks with cache_control may be provided. Found {marks}.")
@@ -81,8 +79,7 @@ def _check_parameter(name: str, value: Any, caller: Caller, *, counting: bool) -
     if name in _SAMPLING and caller.version == NEWEST_VERSION:
         raise invalid(name, f"Sampling parameters are not supported in API version {NEWEST_VERSION}")
     known = COUNT_PARAMETERS if counting else PARAMETERS
-    keys = BETA_PARAMETERS.get(name)
-    if name not in known or (keys and not any(beta.startswith(keys) for beta in caller.betas)):
+    if name not in known:
         raise invalid(name, "Extra inputs are not permitted")
     # Not isinstance: True is an int to Python, not to JSON.
     if type(value) not in PARAMETERS[name]:
@@ -102,6 +99,8 @@ def _check_values(body: dict[str, Any]) -> None:
             raise ApiError(400, "stop_sequences: each stop sequence must contain non-whitespace")
     one_of("service_tier", body.get("service_tier"), "auto", "standard_only", None)
     one_of("speed", body.get("speed"), "standard", "fast", None)
+    if body.get("compaction") is not None and body.get("context_management") is not None:
+        raise ApiError(400, "compaction: cannot be combined with `context_management`")
     effort = body.get("output_config", {}).get("effort")
     one_of("output_config.effort", effort, "low", "medium", "high", "xhigh", "max", None)
 
@@ -171,6 +170,14 @@ def _check_tool_choice(body: dict[str, Any]) -> None:
         raise invalid("tool_choice.tool.name", "Field required")
     if choice["name"] not in [tool.get("name") for tool in body["tools"]]:
         raise ApiError(400, f"tool_choice: Tool '{choice['name']}' not found in provided tools")
+
+
+def _check_mcp_servers(body: dict[str, Any]) -> None:
+    """Every toolset of an MCP server names one that is there."""
+    servers = [server.get("name") for server in body.get("mcp_servers", ()) if isinstance(server, dict)]
+    for number, tool in enumerate(body.get("tools", ())):
+        if tool.get("type") == "mcp_toolset" and tool.get("mcp_server_name") not in servers:
+            raise invalid(f"tools.{number}.mcp_server_name", "MCP server not found in `mcp_servers`")
 
 
 def _count_marks(body: dict[str, Any]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["ApiError", "error_object", "error_status", "error_type"]
+__all__ = ["ApiError", "error_object", "error_status", "error_type", "invalid"]
 
 _TYPES = {
     400: "invalid_request_error",
@@ -49,6 +49,11 @@ class ApiError(Exception):
         self.message = message
         self.type = type or error_type(status)
         self.headers = headers
+
+
+def invalid(path: str, problem: str) -> ApiError:
+    """Return the 400 for something at a path, like ``messages.0.content.1``."""
+    return ApiError(400, f"{path}: {problem}")
 
 
 def error_object(type: str, message: str, request_id: str) -> dict[str, Any]:  # noqa: A002

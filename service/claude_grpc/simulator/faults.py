@@ -30,9 +30,18 @@ Things nobody has heard of yet, with JSON in the same spellings:
 
 The answer itself:
 
+- ``answer NAME, …``: the answer also holds what is named, blocks in this order. Tools that the API runs itself, each a
+  call and its result: ``web_search``, ``web_search_empty``, ``web_search_error``, ``web_search_from_code``,
+  ``web_fetch``, ``web_fetch_pdf``, ``web_fetch_error``, ``code_execution``, ``code_execution_encrypted``,
+  ``code_execution_error``, ``bash``, ``bash_error``, ``editor_view``, ``editor_create``, ``editor_str_replace``,
+  ``editor_error``, ``tool_search``, ``tool_search_error``, ``advisor``, ``advisor_redacted``, ``advisor_error``,
+  ``mcp``, ``mcp_error``. Other blocks: ``mcp_listing``, ``container_upload``, ``compaction``, ``fallback``, and
+  ``citations``, a text with one of each kind. Why it ended: ``refusal``, ``pause_turn``, ``window_exceeded``,
+  ``pause_after_compaction``. About the message: ``container``, ``context_management``, ``diagnostics``,
+  ``input_transformations``, ``usage``.
 - ``redacted-thinking``: a ``redacted_thinking`` block.
-- ``tool-input [JSON]``: the input of a tool call, sent to the byte as written here (``]]`` ends it); by default JSON in
-  every spelling that re-encoding would damage.
+- ``tool-input [JSON]``: the input of each tool call, sent to the byte as written here (``]]`` ends it); by default JSON
+  in every spelling that re-encoding would damage.
 - ``repeat N``: the answer's text N times over. ``pace SECONDS``: this stream's delta interval.
 """
 
@@ -51,8 +60,8 @@ from .shapes import FUTURE_FIELD
 __all__ = ["Directive", "Directives", "Event", "RawAnswer", "distort", "find_directives", "read_script", "refusal"]
 
 _NAMES = (
-    "bad-json|cut|error|error-event|extra-field|pace|redacted-thinking|repeat|reset|slow-headers|stall|tool-input|truncate"
-    "|unknown-block|unknown-delta|unknown-event|unknown-stop-reason"
+    "answer|bad-json|cut|error|error-event|extra-field|pace|redacted-thinking|repeat|reset|slow-headers|stall|tool-input"
+    "|truncate|unknown-block|unknown-delta|unknown-event|unknown-stop-reason"
 )
 _BRACKETS = re.compile(rf"\[\[({_NAMES})(?:\s+(.*?))?\s*\]\]", re.DOTALL)
 _NUMBER = re.compile(r"\d{1,9}(\.\d+)?")

@@ -8,8 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .block_kinds import BLOCK_KINDS, blocks_on_demand
+from .errors import ApiError
+from .message_facts import FACTS, ONLY_COMPACTION, add_facts
 from .prompt import Prompt
 from .raw_json import ODD_JSON, RawJson, encode
+from .server_results import CALLS
 from .shapes import FUTURE_BLOCK, FUTURE_FIELD
 from .signing import Signer
 from .tokens import count_prompt, split
@@ -18,7 +22,7 @@ from .tool_calls import choose_calls, example
 __all__ = ["Answer", "build_answer"]
 
 # The field of a block that costs tokens, and that max_tokens cuts.
-_SPOKEN = {"text": "text", "thinking": "thinking", "tool_use": "input"}
+_SPOKEN = {"text": "text", "thinking": "thinking", "tool_use": "input", "compaction": "content"}
 _QUOTE_LENGTH = 200
 
 
@@ -31,7 +35,13 @@ class Answer:
 
 
 def build_answer(prompt: Prompt, signer: Signer) -> Answer:
-    """Return the whole answer."""
+    """Return the whole answer.
+
+    Raises:
+        ApiError: 400, it is to hold what there is not.
+    """
+    if unknown := [name for name in prompt.asked if name not in BLOCK_KINDS and name not in FACTS]:
+        raise ApiError(400, f"[[answer]]: no `{unknown[0]}`; there are {', '.join((*BLOCK_KINDS, *FACTS))}")
     blocks, stopped_by = _stop(_draft(prompt), prompt.body.get("stop_sequences", ()))
     fitted, output, fits = _fit(blocks, prompt.body["max_tokens"])
     calls = any(block["type"] == "tool_use" for block in fitted)
@@ -54,11 +64,13 @@ def build_answer(prompt: Prompt, signer: Signer) -> Answer:
         "usage": _usage(prompt, output, thinking) | extra,
         **extra,
     }
-    return Answer(message, cut_input)
+    return Answer(add_facts(message, prompt), cut_input)
 
 
 def _draft(prompt: Prompt) -> list[dict[str, Any]]:
     """Return the blocks of the answer, unsigned and uncut."""
+    if ONLY_COMPACTION in prompt.asked:
+        return BLOCK_KINDS["compaction"](prompt, 0)
     blocks: list[dict[str, Any]] = []
     if prompt.thinks:
         blocks.append({"type": "thinking", "thinking": _thoughts(prompt)})
@@ -66,6 +78,7 @@ def _draft(prompt: Prompt) -> list[dict[str, Any]]:
         blocks.append({"type": "redacted_thinking"})
     if "unknown-block" in prompt.directives:
         blocks.append({"type": FUTURE_BLOCK})
+    blocks += blocks_on_demand(prompt)
     calls = choose_calls(prompt)
     if not calls:
         citations = _citations(prompt.body["messages"])
@@ -73,9 +86,8 @@ def _draft(prompt: Prompt) -> list[dict[str, Any]]:
     if prompt.body.get("tool_choice", {"type": "auto"})["type"] == "auto":
         blocks.append({"type": "text", "text": f"I will call {' and '.join(call.name for call in calls)}."})
     for number, call in enumerate(calls):
-        call_id = prompt.make_id("toolu", number)
-        caller = {"type": "direct"}
-        blocks.append({"type": "tool_use", "id": call_id, "name": call.name, "input": call.input, "caller": caller})
+        block = {"type": "tool_use", "id": prompt.make_id("toolu", number), "name": call.name, "input": call.input}
+        blocks.append(block | {"caller": {"type": "direct"}} | ({"toolset_name": call.toolset} if call.toolset else {}))
     return blocks
 
 
@@ -140,28 +152,30 @@ def _fit(blocks: list[dict[str, Any]], max_tokens: int) -> tuple[list[dict[str, 
         spoken = _SPOKEN.get(block["type"])
         tokens = split(block[spoken]) if spoken else [block["type"]]
         if not left:
-            return fitted, max_tokens, False
+            return _whole_calls(fitted), max_tokens, False
         kept = tokens[:left]
         left -= len(kept)
         if len(kept) < len(tokens) and spoken:
-            return [*fitted, block | {spoken: "".join(kept)}], max_tokens, False
+            return [*_whole_calls(fitted), block | {spoken: "".join(kept)}], max_tokens, False
         fitted.append(block)
     return fitted, max_tokens - left, True
 
 
+def _whole_calls(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the calls whose results are not there: a turn never ends between the two."""
+    answered = {block.get("tool_use_id") for block in blocks}
+    return [block for block in blocks if block["type"] not in CALLS or block["id"] in answered]
+
+
 def _finish(block: dict[str, Any], prompt: Prompt, signer: Signer) -> dict[str, Any]:
     """Sign what is signed, and hide what is not to be shown."""
-    kind = block["type"]
-    if kind == "thinking":
-        shown = {"type": kind, "thinking": block["thinking"]}
-        if prompt.body["thinking"].get("display") == "omitted":
-            shown["thinking"] = ""
-        return shown | {"signature": signer.sign(shown, block["thinking"])}
-    if kind == "redacted_thinking":
-        return block | {"data": signer.sign(block, prompt.question)}
-    if kind == FUTURE_BLOCK:
-        return block | {FUTURE_FIELD: ODD_JSON, "signature": signer.sign(block, prompt.question)}
-    return block
+    hidden = block.get("thinking", prompt.question)
+    if block["type"] == "thinking" and prompt.body["thinking"].get("display") == "omitted":
+        block = block | {"thinking": ""}
+    if block["type"] == FUTURE_BLOCK:
+        block = block | {FUTURE_FIELD: ODD_JSON}
+    sealed: dict[str, Any] = signer.seal(block, hidden)
+    return sealed
 
 
 def _usage(prompt: Prompt, output: int, thinking: int) -> dict[str, Any]:

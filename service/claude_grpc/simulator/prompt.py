@@ -40,6 +40,12 @@ class Prompt:
         return f"{prefix}_01{digest[:22]}"
 
     @property
+    def asked(self) -> list[str]:
+        """The names that ``answer`` asks for."""
+        wanted = self.directives.get("answer")
+        return wanted.text.replace(",", " ").split() if wanted else []
+
+    @property
     def thinks(self) -> bool:
         """Whether thinking is on."""
         thinking = self.body.get("thinking")

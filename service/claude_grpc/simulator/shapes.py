@@ -1,4 +1,4 @@
-"""What the API accepts, as tables: versions, betas, parameters, blocks, tools. ``checks`` and ``turns`` read them."""
+"""What the API accepts, as tables: versions, parameters, blocks and what is in them, tools. ``betas`` has the rest."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 __all__ = [
     "BETAS",
-    "BETA_PARAMETERS",
     "BLOCKS",
     "COUNT_PARAMETERS",
     "CUSTOM_TOOL",
     "FUTURE_BLOCK",
     "FUTURE_FIELD",
     "NEWEST_VERSION",
+    "OBJECTS",
     "PARAMETERS",
     "RESULT_BLOCKS",
     "TOOL_FAMILIES",
@@ -87,17 +87,6 @@ COUNT_PARAMETERS = _words(
     """
 )
 
-# Parameter → how a beta that unlocks it begins; without one of them the parameter is unknown.
-BETA_PARAMETERS = {
-    "billing_policy": ("user-profiles-billing-",),
-    "compaction": ("compact-2026-09-04",),
-    "context_management": ("context-management-", "compact-2026-01-12"),
-    "fallback_credit_token": ("fallback-credit-",),
-    "fallbacks": ("server-side-fallback-",),
-    "mcp_servers": ("mcp-client-",),
-    "thread": ("message-threads-",),
-}
-
 # What the simulator itself sends though nobody knows it, and takes back only unchanged.
 FUTURE_BLOCK = "future_block"
 FUTURE_FIELD = "future_field"
@@ -134,6 +123,37 @@ BLOCKS = {
 
 # What a tool_result may hold; the last two of them stand nowhere else.
 RESULT_BLOCKS = _words("text image search_result document tool_reference browser_state")
+
+# What stands inside blocks: results of the API's own tools, and citations.
+OBJECTS = {
+    "web_search_result": _shape("encrypted_content title url", "page_age"),
+    "web_fetch_result": _shape("content url", "retrieved_at"),
+    "code_execution_result": _shape("content return_code stderr stdout"),
+    "encrypted_code_execution_result": _shape("content encrypted_stdout return_code stderr"),
+    "code_execution_output": _shape("file_id"),
+    "bash_code_execution_result": _shape("content return_code stderr stdout"),
+    "bash_code_execution_output": _shape("file_id"),
+    "text_editor_code_execution_view_result": _shape("content file_type", "num_lines start_line total_lines"),
+    "text_editor_code_execution_create_result": _shape("is_file_update"),
+    "text_editor_code_execution_str_replace_result": _shape("", "lines new_lines new_start old_lines old_start"),
+    "tool_search_tool_search_result": _shape("tool_references"),
+    "advisor_result": _shape("text", "stop_reason"),
+    "advisor_redacted_result": _shape("encrypted_content", "stop_reason"),
+    "web_search_tool_result_error": _shape("error_code"),
+    "web_fetch_tool_result_error": _shape("error_code"),
+    "code_execution_tool_result_error": _shape("error_code"),
+    "bash_code_execution_tool_result_error": _shape("error_code"),
+    "text_editor_code_execution_tool_result_error": _shape("error_code", "error_message"),
+    "tool_search_tool_result_error": _shape("error_code", "error_message"),
+    "advisor_tool_result_error": _shape("error_code"),
+    "char_location": _shape("cited_text document_index document_title end_char_index start_char_index", "file_id"),
+    "page_location": _shape("cited_text document_index document_title end_page_number start_page_number", "file_id"),
+    "content_block_location": _shape(
+        "cited_text document_index document_title end_block_index start_block_index", "file_id"
+    ),
+    "search_result_location": _shape("cited_text end_block_index search_result_index source start_block_index title"),
+    "web_search_result_location": _shape("cited_text encrypted_index title url"),
+}
 
 CUSTOM_TOOL = _shape(
     "name input_schema",

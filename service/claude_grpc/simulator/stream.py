@@ -21,8 +21,15 @@ _FINAL_USAGE = (
     "cache_read_input_tokens",
     "output_tokens",
     "output_tokens_details",
+    "server_tool_use",
+    "iterations",
+    "fallback_credit",
     FUTURE_FIELD,
 )
+# What message_start does not know yet: absent, or null.
+_LATE_USAGE = ("output_tokens_details", "iterations", "fallback_credit")
+_LATE_DELTA = ("stop_reason", "stop_sequence", "stop_details", "container")
+_LATE_EVENT = ("context_management",)
 
 
 def events(answer: Answer, *, unknown_delta: bool = False) -> Iterator[Event]:
@@ -34,10 +41,11 @@ def events(answer: Answer, *, unknown_delta: bool = False) -> Iterator[Event]:
 
 
 def _events(answer: Answer, extra: dict[str, Any], *, unknown_delta: bool) -> Iterator[dict[str, Any]]:
-    message, usage = answer.message, answer.message["usage"]
-    begun = {name: value for name, value in usage.items() if name != "output_tokens_details"} | {"output_tokens": 1}
-    empty: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": begun}
-    yield {"type": "message_start", "message": message | empty}
+    message = answer.message
+    fallback = next((block for block in message["content"] if block["type"] == "fallback"), None)
+    # What a fallback has transformed is told when that is over.
+    late_event = (*_LATE_EVENT, *(("input_transformations",) if fallback else ()))
+    yield {"type": "message_start", "message": _started(message, fallback, late_event)}
     yield {"type": "ping"}
     for index, block in enumerate(message["content"]):
         last = index == len(message["content"]) - 1
@@ -48,10 +56,20 @@ def _events(answer: Answer, extra: dict[str, Any], *, unknown_delta: bool) -> It
         for delta in _deltas(block, answer.cut_input if last else None):
             yield {"type": "content_block_delta", "index": index, "delta": delta | extra}
         yield {"type": "content_block_stop", "index": index}
-    ended = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
-    final = {name: usage[name] for name in _FINAL_USAGE if name in usage}
-    yield {"type": "message_delta", "delta": ended | extra, "usage": final}
+    told = {name: message[name] for name in late_event if name in message}
+    ended = {name: message[name] for name in _LATE_DELTA if name in message}
+    final = {name: message["usage"][name] for name in _FINAL_USAGE if name in message["usage"]}
+    yield {"type": "message_delta", "delta": ended | extra, "usage": final} | told
     yield {"type": "message_stop"}
+
+
+def _started(message: dict[str, Any], fallback: dict[str, Any] | None, late: tuple[str, ...]) -> dict[str, Any]:
+    """Return a message as it stands in message_start."""
+    usage = {name: value for name, value in message["usage"].items() if name not in _LATE_USAGE}
+    usage |= {"output_tokens": 1, "server_tool_use": None}
+    unknown = {name: None for name in (*_LATE_DELTA, *late) if name in message}
+    asked = {"model": fallback["from"]["model"]} if fallback else {}
+    return message | unknown | asked | {"content": [], "usage": usage}
 
 
 def _opened(block: dict[str, Any]) -> dict[str, Any]:
@@ -61,8 +79,10 @@ def _opened(block: dict[str, Any]) -> dict[str, Any]:
             return block | {"text": ""} | ({"citations": []} if "citations" in block else {})
         case "thinking":
             return block | {"thinking": "", "signature": ""}
-        case "tool_use":
+        case "tool_use" | "server_tool_use" | "mcp_tool_use":
             return block | {"input": RawJson("{}")}
+        case "compaction":
+            return block | {"content": None, "encrypted_content": None}
         case _:
             return block
 
@@ -78,11 +98,14 @@ def _deltas(block: dict[str, Any], cut_input: str | None) -> Iterator[dict[str, 
             for token in split(block["thinking"]):
                 yield {"type": "thinking_delta", "thinking": token}
             yield {"type": "signature_delta", "signature": block["signature"]}
-        case "tool_use":
+        case "tool_use" | "server_tool_use" | "mcp_tool_use":
             text = cut_input or block["input"]
             yield {"type": "input_json_delta", "partial_json": ""}
             for start in range(0, len(text), _FRAGMENT_LENGTH):
                 yield {"type": "input_json_delta", "partial_json": text[start : start + _FRAGMENT_LENGTH]}
+        case "compaction":
+            told = {name: block[name] for name in ("content", "encrypted_content")}
+            yield {"type": "compaction_delta", **told}
 
 
 def frame(event: Event, number: int) -> bytes:

@@ -13,32 +13,48 @@ __all__ = ["ToolCall", "choose_calls", "example"]
 
 _ASKS = re.compile(r"\b(?:use|call) the tool(s)?\b", re.IGNORECASE)
 _MAX_DEPTH = 12
+# Tools of the API that the caller runs, by the beginning of their type: an input, and in a toolset the tool's own name.
+_CALLERS: dict[str, tuple[dict[str, Any], str]] = {
+    "bash_": ({"command": "ls"}, ""),
+    "browser_toolset_": ({"url": "https://example.com"}, "navigate"),
+    "computer_toolset_": ({}, "screenshot"),
+    "computer_": ({"action": "screenshot"}, ""),
+    "memory_": ({"command": "view", "path": "/memories"}, ""),
+    "text_editor_": ({"command": "view", "path": "sky.txt"}, ""),
+}
 
 
 class ToolCall(NamedTuple):
-    """A tool's name and the JSON text of its input."""
+    """A tool's name, the JSON text of its input, and the toolset it belongs to, if to one."""
 
     name: str
     input: RawJson
+    toolset: str | None = None
 
 
 def choose_calls(prompt: Prompt) -> list[ToolCall]:
     """Return the calls that the request asks for: one, or one a tool for "use the tools"."""
-    tools = [tool for tool in prompt.body.get("tools", ()) if tool.get("type") in (None, "custom")]
+    tools = [tool for tool in prompt.body.get("tools", ()) if tool.get("type") in (None, "custom") or _own(tool)]
     choice = prompt.body.get("tool_choice", {"type": "auto"})
     asked = _ASKS.search(prompt.question)
     if choice["type"] == "none" or (choice["type"] == "auto" and not asked):
         return []
-    named = [tool for tool in tools if tool["name"] in (choice.get("name"), *prompt.question.split())]
+    named = [tool for tool in tools if tool.get("name") in (choice.get("name"), *prompt.question.split())]
     several = asked and asked[1] and not choice.get("disable_parallel_tool_use")
     chosen = tools if several and choice["type"] != "tool" else (named or tools)[:1]
-    return [ToolCall(tool["name"], _input(tool, prompt)) for tool in chosen]
+    return [_call(tool, prompt) for tool in chosen]
 
 
-def _input(tool: dict[str, Any], prompt: Prompt) -> RawJson:
-    if wanted := prompt.directives.get("tool-input"):
-        return RawJson(wanted.text or ODD_JSON)
-    return RawJson(encode(example(tool["input_schema"])))
+def _own(tool: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
+    return next((row for start, row in _CALLERS.items() if str(tool.get("type")).startswith(start)), None)
+
+
+def _call(tool: dict[str, Any], prompt: Prompt) -> ToolCall:
+    own = _own(tool)
+    given, member = own or (example(tool["input_schema"]), "")
+    wanted = prompt.directives.get("tool-input")
+    text = RawJson(wanted.text or ODD_JSON) if wanted else RawJson(encode(given))
+    return ToolCall(member, text, tool["type"].rpartition("_")[0]) if member else ToolCall(tool["name"], text)
 
 
 def example(schema: Any) -> Any:

@@ -9,22 +9,26 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from .checks import check_fields, check_tag, invalid, one_of
-from .errors import ApiError
+from .betas import locked_blocks
+from .checks import check_fields, check_tag, one_of
+from .errors import ApiError, invalid
 from .headers import Caller
 from .options import SimulatorOptions
 from .raw_json import ODD_JSON, parse
-from .shapes import BLOCKS, FUTURE_BLOCK, FUTURE_FIELD, NEWEST_VERSION, RESULT_BLOCKS
+from .server_results import CALLS, RESULTS, check_objects, check_pairs
+from .shapes import BLOCKS, FUTURE_FIELD, NEWEST_VERSION, RESULT_BLOCKS
 from .signing import Signer
 
 __all__ = ["ConversationCheck"]
 
-_MESSAGE_FIELDS = frozenset({"role", "content", "clear_at", "output_config"})
+_MESSAGE_FIELDS = ("role", "content")
+_SYSTEM_FIELDS = (*_MESSAGE_FIELDS, "clear_at", "output_config")
 _TURN_BLOCKS = frozenset(BLOCKS) - {"tool_reference", "browser_state"}
 _BLOCKS_OF = {"system": frozenset({"text", "tool_addition", "tool_removal"}), "result": RESULT_BLOCKS}
 _SOURCES = {"image": ("base64", "file", "url"), "document": ("base64", "content", "file", "text", "url")}
-_SIGNED = {"thinking": "signature", "redacted_thinking": "data", FUTURE_BLOCK: "signature"}
-_ONE_SIDED = {"tool_use": "assistant", "thinking": "assistant", "redacted_thinking": "assistant", "tool_result": "user"}
+_ONE_SIDED = {"tool_result": "user"} | dict.fromkeys(
+    ("tool_use", "thinking", "redacted_thinking", "compaction", "fallback", *CALLS, *RESULTS), "assistant"
+)
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _ODD = parse(ODD_JSON)
 
@@ -46,6 +50,7 @@ class ConversationCheck:
 
     def __init__(self, caller: Caller, options: SimulatorOptions, signer: Signer) -> None:
         self._newest = caller.version == NEWEST_VERSION
+        self._locked = locked_blocks(caller)
         self._options = options
         self._signer = signer
 
@@ -69,6 +74,8 @@ class ConversationCheck:
             _check_calls(turn, following)
         for before, turn in zip([None, *turns], turns, strict=False):
             _check_results(turn, before)
+        for turn in turns:
+            check_pairs(turn.number, turn.blocks, last=turn is turns[-1])
         if thinks:
             _check_thinking_first(turns)
 
@@ -79,11 +86,11 @@ class ConversationCheck:
         for name in ("role", "content"):
             if name not in message:
                 raise invalid(f"{path}.{name}", "Field required")
-        for name in message:
-            if name not in _MESSAGE_FIELDS:
-                raise invalid(f"{path}.{name}", "Extra inputs are not permitted")
         role = message["role"]
         one_of(f"{path}.role", role, "user", "assistant", "system")
+        for name in message:
+            if name not in (_SYSTEM_FIELDS if role == "system" else _MESSAGE_FIELDS):
+                raise invalid(f"{path}.{name}", "Extra inputs are not permitted")
         if not message["content"] and not (last and role == "assistant"):
             raise invalid(path, f"{role} messages must have non-empty content")
         return role, self._check_content(f"{path}.content", message["content"], role)
@@ -98,7 +105,7 @@ class ConversationCheck:
         return [(f"{path}.{number}", block) for number, block in enumerate(content)]
 
     def _check_block(self, path: str, block: Any, role: str) -> None:
-        allowed = _BLOCKS_OF.get(role, _TURN_BLOCKS)
+        allowed = _BLOCKS_OF.get(role, _TURN_BLOCKS) - self._locked
         tag = check_tag(path, block, allowed | self._options.extra_block_types)
         if tag in self._options.extra_block_types:
             return
@@ -107,7 +114,10 @@ class ConversationCheck:
         check_fields(f"{path}.{tag}", block, BLOCKS[tag], self._options.extra_fields | {FUTURE_FIELD})
         if block.get(FUTURE_FIELD, _ODD) != _ODD:
             raise invalid(f"{path}.{tag}.{FUTURE_FIELD}", "Input differs from what was sent")
+        check_objects(f"{path}.{tag}", block, self._options.extra_fields)
         self._check_kind(path, tag, block, role)
+        for place, name in self._signer.broken(path, block):
+            raise invalid(place, f"Invalid `{name}` in `{tag}` block")
 
     def _check_kind(self, path: str, tag: str, block: dict[str, Any], role: str) -> None:
         if tag == "text":
@@ -116,8 +126,6 @@ class ConversationCheck:
             if tag == "document" and role == "assistant" and self._newest:
                 raise invalid(path, "`document` blocks are not permitted in `assistant` messages")
             _check_source(f"{path}.{tag}.source", block["source"], _SOURCES[tag])
-        elif tag in _SIGNED:
-            self._check_signature(path, tag, block)
         elif tag == "tool_use":
             _check_call(f"{path}.tool_use", block)
         elif tag in ("tool_result", "search_result"):
@@ -130,11 +138,6 @@ class ConversationCheck:
             raise ApiError(400, "messages: text content blocks must be non-empty")
         if block.get("citations") and role in ("user", "result") and self._newest:
             raise invalid(f"{path}.text.citations", "citations are only permitted in `assistant` messages")
-
-    def _check_signature(self, path: str, tag: str, block: dict[str, Any]) -> None:
-        signed = {name: block[name] for name in ("type", "thinking") if name in block}
-        if not self._signer.verify(signed, block[_SIGNED[tag]]):
-            raise invalid(path, f"Invalid `{_SIGNED[tag]}` in `{tag}` block")
 
 
 def _check_call(path: str, block: dict[str, Any]) -> None:

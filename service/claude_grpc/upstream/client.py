@@ -46,6 +46,8 @@ _EVENT_STREAM: Final = "text/event-stream"
 _MEBIBYTE: Final = 1024 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _ERROR_BODY_SECONDS: Final = 5.0
+# At its deadline a call is cancelled from above, with a status of its own; timeouts are there in case it is not.
+_DEADLINE_SLACK: Final = 1.0
 
 
 class _Opened(NamedTuple):
@@ -165,7 +167,7 @@ class UpstreamClient:
             self._url(request.path),
             headers={**self._headers, **request.headers},
             content=request.body or None,
-            extensions={"timeout": self._timeouts.within(inf if time_left is None else time_left)},
+            extensions={"timeout": self._timeouts.within(inf if time_left is None else time_left + _DEADLINE_SLACK)},
         )
 
     def _time_left(self, request: UpstreamRequest) -> float | None:

@@ -8,6 +8,16 @@ One `ContentBlock` serves both directions, so that an assistant turn is sent bac
 block is refused by the API.
 """
 
+from claude_grpc.v1 import browser_pb2 as _browser_pb2
+from claude_grpc.v1 import cache_pb2 as _cache_pb2
+from claude_grpc.v1 import citations_pb2 as _citations_pb2
+from claude_grpc.v1 import code_execution_pb2 as _code_execution_pb2
+from claude_grpc.v1 import context_pb2 as _context_pb2
+from claude_grpc.v1 import fallbacks_pb2 as _fallbacks_pb2
+from claude_grpc.v1 import mcp_pb2 as _mcp_pb2
+from claude_grpc.v1 import media_pb2 as _media_pb2
+from claude_grpc.v1 import server_tools_pb2 as _server_tools_pb2
+from claude_grpc.v1 import tool_changes_pb2 as _tool_changes_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -38,6 +48,24 @@ class ContentBlock(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     REDACTED_THINKING_FIELD_NUMBER: _builtins.int
     SERVER_TOOL_USE_FIELD_NUMBER: _builtins.int
+    SEARCH_RESULT_FIELD_NUMBER: _builtins.int
+    WEB_SEARCH_TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    WEB_FETCH_TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    CODE_EXECUTION_TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    BASH_CODE_EXECUTION_TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    TEXT_EDITOR_CODE_EXECUTION_TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    TOOL_SEARCH_TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    CONTAINER_UPLOAD_FIELD_NUMBER: _builtins.int
+    TOOL_REFERENCE_FIELD_NUMBER: _builtins.int
+    BROWSER_STATE_FIELD_NUMBER: _builtins.int
+    MCP_TOOL_USE_FIELD_NUMBER: _builtins.int
+    MCP_TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    COMPACTION_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    ADVISOR_TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    TOOL_ADDITION_FIELD_NUMBER: _builtins.int
+    TOOL_REMOVAL_FIELD_NUMBER: _builtins.int
+    MCP_TOOL_LISTING_FIELD_NUMBER: _builtins.int
     OPAQUE_JSON_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The API's `type`. Always set on responses, also for blocks this version has no arm for. In a request it may be
@@ -62,7 +90,7 @@ class ContentBlock(_message.Message):
         """The caller's answer to a `tool_use`."""
 
     @_builtins.property
-    def image(self) -> Global___ImageBlock:
+    def image(self) -> _media_pb2.ImageBlock:
         """A picture."""
 
     @_builtins.property
@@ -74,8 +102,80 @@ class ContentBlock(_message.Message):
         """Reasoning that is encrypted as a whole."""
 
     @_builtins.property
-    def server_tool_use(self) -> Global___ServerToolUseBlock:
+    def server_tool_use(self) -> _server_tools_pb2.ServerToolUseBlock:
         """A call of a tool that the API runs itself."""
+
+    @_builtins.property
+    def search_result(self) -> Global___SearchResultBlock:
+        """A result of a search that the caller made, for Claude to cite from."""
+
+    @_builtins.property
+    def web_search_tool_result(self) -> _server_tools_pb2.WebSearchToolResultBlock:
+        """What `web_search` gave."""
+
+    @_builtins.property
+    def web_fetch_tool_result(self) -> Global___WebFetchToolResultBlock:
+        """What `web_fetch` gave."""
+
+    @_builtins.property
+    def code_execution_tool_result(self) -> _code_execution_pb2.CodeExecutionToolResultBlock:
+        """What a run of code gave."""
+
+    @_builtins.property
+    def bash_code_execution_tool_result(self) -> _code_execution_pb2.BashCodeExecutionToolResultBlock:
+        """What a shell command in Claude's container gave."""
+
+    @_builtins.property
+    def text_editor_code_execution_tool_result(self) -> _code_execution_pb2.TextEditorCodeExecutionToolResultBlock:
+        """What the text editor in Claude's container gave."""
+
+    @_builtins.property
+    def tool_search_tool_result(self) -> _server_tools_pb2.ToolSearchToolResultBlock:
+        """What a search among the tools gave."""
+
+    @_builtins.property
+    def container_upload(self) -> _media_pb2.ContainerUploadBlock:
+        """A file for, or from, Claude's container."""
+
+    @_builtins.property
+    def tool_reference(self) -> Global___ToolReferenceBlock:
+        """A tool that the caller's own search found. Stands in the content of a tool result."""
+
+    @_builtins.property
+    def browser_state(self) -> _browser_pb2.BrowserStateBlock:
+        """The caller's browser. Stands in the content of a tool result."""
+
+    @_builtins.property
+    def mcp_tool_use(self) -> _mcp_pb2.McpToolUseBlock:
+        """A call of a tool of an MCP server. Beta."""
+
+    @_builtins.property
+    def mcp_tool_result(self) -> Global___McpToolResultBlock:
+        """What a tool of an MCP server gave. Beta."""
+
+    @_builtins.property
+    def compaction(self) -> _context_pb2.CompactionBlock:
+        """What stands for the part of a conversation that was summed up. Beta."""
+
+    @_builtins.property
+    def fallback(self) -> _fallbacks_pb2.FallbackBlock:
+        """The place where another model took over. Beta."""
+
+    @_builtins.property
+    def advisor_tool_result(self) -> _server_tools_pb2.AdvisorToolResultBlock:
+        """What the advisor said. Beta."""
+
+    @_builtins.property
+    def tool_addition(self) -> _tool_changes_pb2.ToolChangeBlock:
+        """A tool that Claude may call from here on. Beta."""
+
+    @_builtins.property
+    def tool_removal(self) -> _tool_changes_pb2.ToolChangeBlock:
+        """A tool that Claude may not call any more. Beta."""
+
+    @_builtins.property
+    def mcp_tool_listing(self) -> _mcp_pb2.McpToolListingBlock:
+        """The tools an MCP server has listed. Beta."""
 
     def __init__(
         self,
@@ -85,49 +185,39 @@ class ContentBlock(_message.Message):
         thinking: Global___ThinkingBlock | None = ...,
         tool_use: Global___ToolUseBlock | None = ...,
         tool_result: Global___ToolResultBlock | None = ...,
-        image: Global___ImageBlock | None = ...,
+        image: _media_pb2.ImageBlock | None = ...,
         document: Global___DocumentBlock | None = ...,
         redacted_thinking: Global___RedactedThinkingBlock | None = ...,
-        server_tool_use: Global___ServerToolUseBlock | None = ...,
+        server_tool_use: _server_tools_pb2.ServerToolUseBlock | None = ...,
+        search_result: Global___SearchResultBlock | None = ...,
+        web_search_tool_result: _server_tools_pb2.WebSearchToolResultBlock | None = ...,
+        web_fetch_tool_result: Global___WebFetchToolResultBlock | None = ...,
+        code_execution_tool_result: _code_execution_pb2.CodeExecutionToolResultBlock | None = ...,
+        bash_code_execution_tool_result: _code_execution_pb2.BashCodeExecutionToolResultBlock | None = ...,
+        text_editor_code_execution_tool_result: _code_execution_pb2.TextEditorCodeExecutionToolResultBlock | None = ...,
+        tool_search_tool_result: _server_tools_pb2.ToolSearchToolResultBlock | None = ...,
+        container_upload: _media_pb2.ContainerUploadBlock | None = ...,
+        tool_reference: Global___ToolReferenceBlock | None = ...,
+        browser_state: _browser_pb2.BrowserStateBlock | None = ...,
+        mcp_tool_use: _mcp_pb2.McpToolUseBlock | None = ...,
+        mcp_tool_result: Global___McpToolResultBlock | None = ...,
+        compaction: _context_pb2.CompactionBlock | None = ...,
+        fallback: _fallbacks_pb2.FallbackBlock | None = ...,
+        advisor_tool_result: _server_tools_pb2.AdvisorToolResultBlock | None = ...,
+        tool_addition: _tool_changes_pb2.ToolChangeBlock | None = ...,
+        tool_removal: _tool_changes_pb2.ToolChangeBlock | None = ...,
+        mcp_tool_listing: _mcp_pb2.McpToolListingBlock | None = ...,
         opaque_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "document", b"document", "image", b"image", "opaque_json", b"opaque_json", "redacted_thinking", b"redacted_thinking", "server_tool_use", b"server_tool_use", "text", b"text", "thinking", b"thinking", "tool_result", b"tool_result", "tool_use", b"tool_use"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisor_tool_result", b"advisor_tool_result", "bash_code_execution_tool_result", b"bash_code_execution_tool_result", "block", b"block", "browser_state", b"browser_state", "code_execution_tool_result", b"code_execution_tool_result", "compaction", b"compaction", "container_upload", b"container_upload", "document", b"document", "fallback", b"fallback", "image", b"image", "mcp_tool_listing", b"mcp_tool_listing", "mcp_tool_result", b"mcp_tool_result", "mcp_tool_use", b"mcp_tool_use", "opaque_json", b"opaque_json", "redacted_thinking", b"redacted_thinking", "search_result", b"search_result", "server_tool_use", b"server_tool_use", "text", b"text", "text_editor_code_execution_tool_result", b"text_editor_code_execution_tool_result", "thinking", b"thinking", "tool_addition", b"tool_addition", "tool_reference", b"tool_reference", "tool_removal", b"tool_removal", "tool_result", b"tool_result", "tool_search_tool_result", b"tool_search_tool_result", "tool_use", b"tool_use", "web_fetch_tool_result", b"web_fetch_tool_result", "web_search_tool_result", b"web_search_tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "document", b"document", "image", b"image", "opaque_json", b"opaque_json", "redacted_thinking", b"redacted_thinking", "server_tool_use", b"server_tool_use", "text", b"text", "thinking", b"thinking", "tool_result", b"tool_result", "tool_use", b"tool_use", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisor_tool_result", b"advisor_tool_result", "bash_code_execution_tool_result", b"bash_code_execution_tool_result", "block", b"block", "browser_state", b"browser_state", "code_execution_tool_result", b"code_execution_tool_result", "compaction", b"compaction", "container_upload", b"container_upload", "document", b"document", "fallback", b"fallback", "image", b"image", "mcp_tool_listing", b"mcp_tool_listing", "mcp_tool_result", b"mcp_tool_result", "mcp_tool_use", b"mcp_tool_use", "opaque_json", b"opaque_json", "redacted_thinking", b"redacted_thinking", "search_result", b"search_result", "server_tool_use", b"server_tool_use", "text", b"text", "text_editor_code_execution_tool_result", b"text_editor_code_execution_tool_result", "thinking", b"thinking", "tool_addition", b"tool_addition", "tool_reference", b"tool_reference", "tool_removal", b"tool_removal", "tool_result", b"tool_result", "tool_search_tool_result", b"tool_search_tool_result", "tool_use", b"tool_use", "type", b"type", "web_fetch_tool_result", b"web_fetch_tool_result", "web_search_tool_result", b"web_search_tool_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_block: _TypeAlias = _typing.Literal["text", "thinking", "tool_use", "tool_result", "image", "document", "redacted_thinking", "server_tool_use", "opaque_json"]  # noqa: Y015
+    _WhichOneofReturnType_block: _TypeAlias = _typing.Literal["text", "thinking", "tool_use", "tool_result", "image", "document", "redacted_thinking", "server_tool_use", "search_result", "web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result", "bash_code_execution_tool_result", "text_editor_code_execution_tool_result", "tool_search_tool_result", "container_upload", "tool_reference", "browser_state", "mcp_tool_use", "mcp_tool_result", "compaction", "fallback", "advisor_tool_result", "tool_addition", "tool_removal", "mcp_tool_listing", "opaque_json"]  # noqa: Y015
     _WhichOneofArgType_block: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_block) -> _WhichOneofReturnType_block | None: ...
 
 Global___ContentBlock: _TypeAlias = ContentBlock  # noqa: Y015
-
-@_typing.final
-class CacheControl(_message.Message):
-    """Marks the end of a prefix of the prompt that the API is to cache. At most 4 marks a request."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TTL_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    ttl: _builtins.str
-    """How long the prefix is kept: `5m` (default) or `1h`."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        ttl: _builtins.str | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ttl", b"_ttl", "ttl", b"ttl"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl", b"_ttl", "extra_json", b"extra_json", "ttl", b"ttl"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
-    _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
-
-Global___CacheControl: _TypeAlias = CacheControl  # noqa: Y015
 
 @_typing.final
 class TextBlock(_message.Message):
@@ -148,7 +238,7 @@ class TextBlock(_message.Message):
         """Where the text is taken from. Set on responses when a document with citations was given."""
 
     @_builtins.property
-    def cache_control(self) -> Global___CacheControl:
+    def cache_control(self) -> _cache_pb2.CacheControl:
         """Cache mark."""
 
     def __init__(
@@ -156,7 +246,7 @@ class TextBlock(_message.Message):
         *,
         text: _builtins.str = ...,
         citations: _abc.Iterable[Global___Citation] | None = ...,
-        cache_control: Global___CacheControl | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control"]  # noqa: Y015
@@ -235,6 +325,8 @@ class ToolUseBlock(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     INPUT_JSON_FIELD_NUMBER: _builtins.int
     CACHE_CONTROL_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    TOOLSET_NAME_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the call, `toolu_…`."""
@@ -244,11 +336,17 @@ class ToolUseBlock(_message.Message):
     """The tool's input as a JSON object, in Claude's own spelling. `{}` in the block's start while streaming, where the
     input then comes as `InputJsonDelta`s.
     """
+    toolset_name: _builtins.str
+    """For a member of a toolset: the family of the toolset."""
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
     @_builtins.property
-    def cache_control(self) -> Global___CacheControl:
+    def cache_control(self) -> _cache_pb2.CacheControl:
         """Cache mark."""
+
+    @_builtins.property
+    def caller(self) -> _server_tools_pb2.Caller:
+        """Who made the call: Claude itself, or code that it runs."""
 
     def __init__(
         self,
@@ -256,56 +354,20 @@ class ToolUseBlock(_message.Message):
         id: _builtins.str = ...,
         name: _builtins.str = ...,
         input_json: _builtins.str = ...,
-        cache_control: Global___CacheControl | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
+        caller: _server_tools_pb2.Caller | None = ...,
+        toolset_name: _builtins.str | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_toolset_name", b"_toolset_name", "cache_control", b"cache_control", "caller", b"caller", "toolset_name", b"toolset_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "extra_json", b"extra_json", "id", b"id", "input_json", b"input_json", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_toolset_name", b"_toolset_name", "cache_control", b"cache_control", "caller", b"caller", "extra_json", b"extra_json", "id", b"id", "input_json", b"input_json", "name", b"name", "toolset_name", b"toolset_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__toolset_name: _TypeAlias = _typing.Literal["toolset_name"]  # noqa: Y015
+    _WhichOneofArgType__toolset_name: _TypeAlias = _typing.Literal["_toolset_name", b"_toolset_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__toolset_name) -> _WhichOneofReturnType__toolset_name | None: ...
 
 Global___ToolUseBlock: _TypeAlias = ToolUseBlock  # noqa: Y015
-
-@_typing.final
-class ServerToolUseBlock(_message.Message):
-    """Claude's call of a tool that the API runs itself, such as `web_search`. Its result follows as a block of its own."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    INPUT_JSON_FIELD_NUMBER: _builtins.int
-    CACHE_CONTROL_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    """Id of the call, `srvtoolu_…`."""
-    name: _builtins.str
-    """Name of the tool."""
-    input_json: _builtins.str
-    """The tool's input as a JSON object, in Claude's own spelling."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    @_builtins.property
-    def cache_control(self) -> Global___CacheControl:
-        """Cache mark."""
-
-    def __init__(
-        self,
-        *,
-        id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        input_json: _builtins.str = ...,
-        cache_control: Global___CacheControl | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "extra_json", b"extra_json", "id", b"id", "input_json", b"input_json", "name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ServerToolUseBlock: _TypeAlias = ServerToolUseBlock  # noqa: Y015
 
 @_typing.final
 class ToolResultBlock(_message.Message):
@@ -318,6 +380,7 @@ class ToolResultBlock(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     IS_ERROR_FIELD_NUMBER: _builtins.int
     CACHE_CONTROL_FIELD_NUMBER: _builtins.int
+    TOOLSET_NAME_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     tool_use_id: _builtins.str
     """Required. Id of the call that is answered."""
@@ -325,6 +388,8 @@ class ToolResultBlock(_message.Message):
     """What the tool gave, as plain text. Not together with `content`."""
     is_error: _builtins.bool
     """Whether the tool failed; `content` then says how. Default false."""
+    toolset_name: _builtins.str
+    """For a member of a toolset: the toolset, as the call has it."""
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
     @_builtins.property
@@ -332,7 +397,7 @@ class ToolResultBlock(_message.Message):
         """What the tool gave: text, images, documents … Not together with `text`."""
 
     @_builtins.property
-    def cache_control(self) -> Global___CacheControl:
+    def cache_control(self) -> _cache_pb2.CacheControl:
         """Cache mark."""
 
     def __init__(
@@ -342,103 +407,28 @@ class ToolResultBlock(_message.Message):
         content: _abc.Iterable[Global___ContentBlock] | None = ...,
         text: _builtins.str | None = ...,
         is_error: _builtins.bool | None = ...,
-        cache_control: Global___CacheControl | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
+        toolset_name: _builtins.str | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_error", b"_is_error", "_text", b"_text", "cache_control", b"cache_control", "is_error", b"is_error", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_error", b"_is_error", "_text", b"_text", "_toolset_name", b"_toolset_name", "cache_control", b"cache_control", "is_error", b"is_error", "text", b"text", "toolset_name", b"toolset_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_error", b"_is_error", "_text", b"_text", "cache_control", b"cache_control", "content", b"content", "extra_json", b"extra_json", "is_error", b"is_error", "text", b"text", "tool_use_id", b"tool_use_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_error", b"_is_error", "_text", b"_text", "_toolset_name", b"_toolset_name", "cache_control", b"cache_control", "content", b"content", "extra_json", b"extra_json", "is_error", b"is_error", "text", b"text", "tool_use_id", b"tool_use_id", "toolset_name", b"toolset_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__is_error: _TypeAlias = _typing.Literal["is_error"]  # noqa: Y015
     _WhichOneofArgType__is_error: _TypeAlias = _typing.Literal["_is_error", b"_is_error"]  # noqa: Y015
     _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+    _WhichOneofReturnType__toolset_name: _TypeAlias = _typing.Literal["toolset_name"]  # noqa: Y015
+    _WhichOneofArgType__toolset_name: _TypeAlias = _typing.Literal["_toolset_name", b"_toolset_name"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__is_error) -> _WhichOneofReturnType__is_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__toolset_name) -> _WhichOneofReturnType__toolset_name | None: ...
 
 Global___ToolResultBlock: _TypeAlias = ToolResultBlock  # noqa: Y015
-
-@_typing.final
-class ImageBlock(_message.Message):
-    """A picture."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SOURCE_FIELD_NUMBER: _builtins.int
-    CACHE_CONTROL_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    @_builtins.property
-    def source(self) -> Global___ImageSource:
-        """Required. Where the picture is."""
-
-    @_builtins.property
-    def cache_control(self) -> Global___CacheControl:
-        """Cache mark."""
-
-    def __init__(
-        self,
-        *,
-        source: Global___ImageSource | None = ...,
-        cache_control: Global___CacheControl | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "source", b"source"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "extra_json", b"extra_json", "source", b"source"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ImageBlock: _TypeAlias = ImageBlock  # noqa: Y015
-
-@_typing.final
-class ImageSource(_message.Message):
-    """Where a picture is. In a request exactly one arm of `source` must be set."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TYPE_FIELD_NUMBER: _builtins.int
-    BASE64_FIELD_NUMBER: _builtins.int
-    URL_FIELD_NUMBER: _builtins.int
-    FILE_FIELD_NUMBER: _builtins.int
-    OPAQUE_JSON_FIELD_NUMBER: _builtins.int
-    type: _builtins.str
-    """The API's `type`; see `ContentBlock.type`."""
-    opaque_json: _builtins.str
-    """Any other source, as the JSON object the API knows."""
-    @_builtins.property
-    def base64(self) -> Global___Base64Source:
-        """The picture's bytes. `media_type`: `image/jpeg`, `image/png`, `image/gif` or `image/webp`."""
-
-    @_builtins.property
-    def url(self) -> Global___UrlSource:
-        """A picture on the web."""
-
-    @_builtins.property
-    def file(self) -> Global___FileSource:
-        """A file given to the Files API."""
-
-    def __init__(
-        self,
-        *,
-        type: _builtins.str = ...,
-        base64: Global___Base64Source | None = ...,
-        url: Global___UrlSource | None = ...,
-        file: Global___FileSource | None = ...,
-        opaque_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base64", b"base64", "file", b"file", "opaque_json", b"opaque_json", "source", b"source", "url", b"url"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base64", b"base64", "file", b"file", "opaque_json", b"opaque_json", "source", b"source", "type", b"type", "url", b"url"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["base64", "url", "file", "opaque_json"]  # noqa: Y015
-    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
-
-Global___ImageSource: _TypeAlias = ImageSource  # noqa: Y015
 
 @_typing.final
 class DocumentBlock(_message.Message):
@@ -463,11 +453,11 @@ class DocumentBlock(_message.Message):
         """Required. Where the document is."""
 
     @_builtins.property
-    def citations(self) -> Global___CitationsConfig:
+    def citations(self) -> _citations_pb2.CitationsConfig:
         """Whether Claude may cite from the document."""
 
     @_builtins.property
-    def cache_control(self) -> Global___CacheControl:
+    def cache_control(self) -> _cache_pb2.CacheControl:
         """Cache mark."""
 
     def __init__(
@@ -476,8 +466,8 @@ class DocumentBlock(_message.Message):
         source: Global___DocumentSource | None = ...,
         title: _builtins.str | None = ...,
         context: _builtins.str | None = ...,
-        citations: Global___CitationsConfig | None = ...,
-        cache_control: Global___CacheControl | None = ...,
+        citations: _citations_pb2.CitationsConfig | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_context", b"_context", "_title", b"_title", "cache_control", b"cache_control", "citations", b"citations", "context", b"context", "source", b"source", "title", b"title"]  # noqa: Y015
@@ -513,11 +503,11 @@ class DocumentSource(_message.Message):
     opaque_json: _builtins.str
     """Any other source, as the JSON object the API knows."""
     @_builtins.property
-    def base64(self) -> Global___Base64Source:
+    def base64(self) -> _media_pb2.Base64Source:
         """The bytes of a PDF. `media_type`: `application/pdf`."""
 
     @_builtins.property
-    def text(self) -> Global___PlainTextSource:
+    def text(self) -> _media_pb2.PlainTextSource:
         """Plain text."""
 
     @_builtins.property
@@ -525,22 +515,22 @@ class DocumentSource(_message.Message):
         """Blocks of content."""
 
     @_builtins.property
-    def url(self) -> Global___UrlSource:
+    def url(self) -> _media_pb2.UrlSource:
         """A PDF on the web."""
 
     @_builtins.property
-    def file(self) -> Global___FileSource:
+    def file(self) -> _media_pb2.FileSource:
         """A file given to the Files API."""
 
     def __init__(
         self,
         *,
         type: _builtins.str = ...,
-        base64: Global___Base64Source | None = ...,
-        text: Global___PlainTextSource | None = ...,
+        base64: _media_pb2.Base64Source | None = ...,
+        text: _media_pb2.PlainTextSource | None = ...,
         content: Global___ContentSource | None = ...,
-        url: Global___UrlSource | None = ...,
-        file: Global___FileSource | None = ...,
+        url: _media_pb2.UrlSource | None = ...,
+        file: _media_pb2.FileSource | None = ...,
         opaque_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base64", b"base64", "content", b"content", "file", b"file", "opaque_json", b"opaque_json", "source", b"source", "text", b"text", "url", b"url"]  # noqa: Y015
@@ -552,118 +542,6 @@ class DocumentSource(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___DocumentSource: _TypeAlias = DocumentSource  # noqa: Y015
-
-@_typing.final
-class Base64Source(_message.Message):
-    """Bytes in the request itself. The gateway writes them as base64."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    media_type: _builtins.str
-    """Required. MIME type of the bytes."""
-    data: _builtins.bytes
-    """Required. The bytes themselves, not their base64."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        media_type: _builtins.str = ...,
-        data: _builtins.bytes = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "extra_json", b"extra_json", "media_type", b"media_type"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Base64Source: _TypeAlias = Base64Source  # noqa: Y015
-
-@_typing.final
-class UrlSource(_message.Message):
-    """Something on the web."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    URL_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    url: _builtins.str
-    """Required. The address, `https://…`."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        url: _builtins.str = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_json", b"extra_json", "url", b"url"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___UrlSource: _TypeAlias = UrlSource  # noqa: Y015
-
-@_typing.final
-class FileSource(_message.Message):
-    """A file given to the Files API."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FILE_ID_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    file_id: _builtins.str
-    """Required. Id of the file, `file_…`."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        file_id: _builtins.str = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_json", b"extra_json", "file_id", b"file_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___FileSource: _TypeAlias = FileSource  # noqa: Y015
-
-@_typing.final
-class PlainTextSource(_message.Message):
-    """Plain text as a document."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    media_type: _builtins.str
-    """Required. MIME type of the text: `text/plain`."""
-    data: _builtins.str
-    """Required. The text."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        media_type: _builtins.str = ...,
-        data: _builtins.str = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "extra_json", b"extra_json", "media_type", b"media_type"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PlainTextSource: _TypeAlias = PlainTextSource  # noqa: Y015
 
 @_typing.final
 class ContentSource(_message.Message):
@@ -700,32 +578,259 @@ class ContentSource(_message.Message):
 Global___ContentSource: _TypeAlias = ContentSource  # noqa: Y015
 
 @_typing.final
-class CitationsConfig(_message.Message):
-    """Whether Claude may cite from a document."""
+class SearchResultBlock(_message.Message):
+    """A result of a search that the caller made, for Claude to cite from."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ENABLED_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
+    CACHE_CONTROL_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    enabled: _builtins.bool
-    """Default false."""
+    source: _builtins.str
+    """Required. Where the result is from: an address, or any other name that citations are to have."""
+    title: _builtins.str
+    """Required. Title of the result."""
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def content(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentBlock]:
+        """Required. The result: text blocks."""
+
+    @_builtins.property
+    def citations(self) -> _citations_pb2.CitationsConfig:
+        """Whether Claude may cite from the result. All results of a request must have the same."""
+
+    @_builtins.property
+    def cache_control(self) -> _cache_pb2.CacheControl:
+        """Cache mark."""
+
     def __init__(
         self,
         *,
-        enabled: _builtins.bool | None = ...,
+        source: _builtins.str = ...,
+        title: _builtins.str = ...,
+        content: _abc.Iterable[Global___ContentBlock] | None = ...,
+        citations: _citations_pb2.CitationsConfig | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "citations", b"citations"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled", "extra_json", b"extra_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "citations", b"citations", "content", b"content", "extra_json", b"extra_json", "source", b"source", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
-    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CitationsConfig: _TypeAlias = CitationsConfig  # noqa: Y015
+Global___SearchResultBlock: _TypeAlias = SearchResultBlock  # noqa: Y015
+
+@_typing.final
+class ToolReferenceBlock(_message.Message):
+    """A tool that the caller's own search found; it must be among the request's, with `defer_loading`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_NAME_FIELD_NUMBER: _builtins.int
+    CACHE_CONTROL_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    tool_name: _builtins.str
+    """Required. Name of the tool."""
+    extra_json: _builtins.str
+    """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def cache_control(self) -> _cache_pb2.CacheControl:
+        """Cache mark."""
+
+    def __init__(
+        self,
+        *,
+        tool_name: _builtins.str = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "extra_json", b"extra_json", "tool_name", b"tool_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolReferenceBlock: _TypeAlias = ToolReferenceBlock  # noqa: Y015
+
+@_typing.final
+class WebFetchToolResultBlock(_message.Message):
+    """What a web fetch gave."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_USE_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    CACHE_CONTROL_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    tool_use_id: _builtins.str
+    """Id of the call that is answered, `srvtoolu_…`."""
+    extra_json: _builtins.str
+    """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def content(self) -> Global___WebFetchOutcome:
+        """What came of the fetch."""
+
+    @_builtins.property
+    def caller(self) -> _server_tools_pb2.Caller:
+        """Who made the call: Claude itself, or code that it runs."""
+
+    @_builtins.property
+    def cache_control(self) -> _cache_pb2.CacheControl:
+        """Cache mark."""
+
+    def __init__(
+        self,
+        *,
+        tool_use_id: _builtins.str = ...,
+        content: Global___WebFetchOutcome | None = ...,
+        caller: _server_tools_pb2.Caller | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "caller", b"caller", "content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "caller", b"caller", "content", b"content", "extra_json", b"extra_json", "tool_use_id", b"tool_use_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebFetchToolResultBlock: _TypeAlias = WebFetchToolResultBlock  # noqa: Y015
+
+@_typing.final
+class WebFetchOutcome(_message.Message):
+    """What came of a web fetch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    OPAQUE_JSON_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The API's `type`; see `ContentBlock.type`."""
+    opaque_json: _builtins.str
+    """Any other outcome, as the JSON object the API knows."""
+    @_builtins.property
+    def result(self) -> Global___WebFetchResult:
+        """The page was read."""
+
+    @_builtins.property
+    def failure(self) -> _server_tools_pb2.ServerToolFailure:
+        """The fetch failed."""
+
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        result: Global___WebFetchResult | None = ...,
+        failure: _server_tools_pb2.ServerToolFailure | None = ...,
+        opaque_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "opaque_json", b"opaque_json", "outcome", b"outcome", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "opaque_json", b"opaque_json", "outcome", b"outcome", "result", b"result", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["result", "failure", "opaque_json"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___WebFetchOutcome: _TypeAlias = WebFetchOutcome  # noqa: Y015
+
+@_typing.final
+class WebFetchResult(_message.Message):
+    """A page of the web that was read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    RETRIEVED_AT_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """The page's address."""
+    retrieved_at: _builtins.str
+    """When it was read, as RFC 3339 has it."""
+    extra_json: _builtins.str
+    """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def content(self) -> Global___ContentBlock:
+        """What it holds, as a block of type `document`."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        content: Global___ContentBlock | None = ...,
+        retrieved_at: _builtins.str | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retrieved_at", b"_retrieved_at", "content", b"content", "retrieved_at", b"retrieved_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retrieved_at", b"_retrieved_at", "content", b"content", "extra_json", b"extra_json", "retrieved_at", b"retrieved_at", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retrieved_at: _TypeAlias = _typing.Literal["retrieved_at"]  # noqa: Y015
+    _WhichOneofArgType__retrieved_at: _TypeAlias = _typing.Literal["_retrieved_at", b"_retrieved_at"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retrieved_at) -> _WhichOneofReturnType__retrieved_at | None: ...
+
+Global___WebFetchResult: _TypeAlias = WebFetchResult  # noqa: Y015
+
+@_typing.final
+class McpToolResultBlock(_message.Message):
+    """What a tool of an MCP server gave."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_USE_ID_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    IS_ERROR_FIELD_NUMBER: _builtins.int
+    CACHE_CONTROL_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    tool_use_id: _builtins.str
+    """Id of the call that is answered, `mcptoolu_…`."""
+    text: _builtins.str
+    """What the tool gave, as plain text. Not together with `content`."""
+    is_error: _builtins.bool
+    """Whether the tool failed. Default false."""
+    extra_json: _builtins.str
+    """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def content(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContentBlock]:
+        """What the tool gave: text blocks. Not together with `text`."""
+
+    @_builtins.property
+    def cache_control(self) -> _cache_pb2.CacheControl:
+        """Cache mark."""
+
+    def __init__(
+        self,
+        *,
+        tool_use_id: _builtins.str = ...,
+        content: _abc.Iterable[Global___ContentBlock] | None = ...,
+        text: _builtins.str | None = ...,
+        is_error: _builtins.bool | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_error", b"_is_error", "_text", b"_text", "cache_control", b"cache_control", "is_error", b"is_error", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_error", b"_is_error", "_text", b"_text", "cache_control", b"cache_control", "content", b"content", "extra_json", b"extra_json", "is_error", b"is_error", "text", b"text", "tool_use_id", b"tool_use_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__is_error: _TypeAlias = _typing.Literal["is_error"]  # noqa: Y015
+    _WhichOneofArgType__is_error: _TypeAlias = _typing.Literal["_is_error", b"_is_error"]  # noqa: Y015
+    _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+    _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_error) -> _WhichOneofReturnType__is_error | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+
+Global___McpToolResultBlock: _TypeAlias = McpToolResultBlock  # noqa: Y015
 
 @_typing.final
 class Citation(_message.Message):
@@ -745,34 +850,34 @@ class Citation(_message.Message):
     opaque_json: _builtins.str
     """Any other place, as the JSON object the API knows."""
     @_builtins.property
-    def char_location(self) -> Global___CharLocation:
+    def char_location(self) -> _citations_pb2.CharLocation:
         """Characters of a plain text document."""
 
     @_builtins.property
-    def page_location(self) -> Global___PageLocation:
+    def page_location(self) -> _citations_pb2.PageLocation:
         """Pages of a PDF."""
 
     @_builtins.property
-    def content_block_location(self) -> Global___ContentBlockLocation:
+    def content_block_location(self) -> _citations_pb2.ContentBlockLocation:
         """Blocks of a document made of content."""
 
     @_builtins.property
-    def search_result_location(self) -> Global___SearchResultLocation:
+    def search_result_location(self) -> _citations_pb2.SearchResultLocation:
         """Blocks of a search result that the caller gave."""
 
     @_builtins.property
-    def web_search_result_location(self) -> Global___WebSearchResultLocation:
+    def web_search_result_location(self) -> _citations_pb2.WebSearchResultLocation:
         """A page that `web_search` found."""
 
     def __init__(
         self,
         *,
         type: _builtins.str = ...,
-        char_location: Global___CharLocation | None = ...,
-        page_location: Global___PageLocation | None = ...,
-        content_block_location: Global___ContentBlockLocation | None = ...,
-        search_result_location: Global___SearchResultLocation | None = ...,
-        web_search_result_location: Global___WebSearchResultLocation | None = ...,
+        char_location: _citations_pb2.CharLocation | None = ...,
+        page_location: _citations_pb2.PageLocation | None = ...,
+        content_block_location: _citations_pb2.ContentBlockLocation | None = ...,
+        search_result_location: _citations_pb2.SearchResultLocation | None = ...,
+        web_search_result_location: _citations_pb2.WebSearchResultLocation | None = ...,
         opaque_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["char_location", b"char_location", "citation", b"citation", "content_block_location", b"content_block_location", "opaque_json", b"opaque_json", "page_location", b"page_location", "search_result_location", b"search_result_location", "web_search_result_location", b"web_search_result_location"]  # noqa: Y015
@@ -784,250 +889,3 @@ class Citation(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_citation) -> _WhichOneofReturnType_citation | None: ...
 
 Global___Citation: _TypeAlias = Citation  # noqa: Y015
-
-@_typing.final
-class CharLocation(_message.Message):
-    """Characters of a plain text document."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CITED_TEXT_FIELD_NUMBER: _builtins.int
-    DOCUMENT_INDEX_FIELD_NUMBER: _builtins.int
-    DOCUMENT_TITLE_FIELD_NUMBER: _builtins.int
-    START_CHAR_INDEX_FIELD_NUMBER: _builtins.int
-    END_CHAR_INDEX_FIELD_NUMBER: _builtins.int
-    FILE_ID_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    cited_text: _builtins.str
-    """The words that are cited; not counted as output tokens."""
-    document_index: _builtins.int
-    """Which document of the request, from 0."""
-    document_title: _builtins.str
-    """Title of the document."""
-    start_char_index: _builtins.int
-    """First character, from 0, in Unicode code points."""
-    end_char_index: _builtins.int
-    """The character after the last one."""
-    file_id: _builtins.str
-    """File of the document, where it is one."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        cited_text: _builtins.str = ...,
-        document_index: _builtins.int = ...,
-        document_title: _builtins.str | None = ...,
-        start_char_index: _builtins.int = ...,
-        end_char_index: _builtins.int = ...,
-        file_id: _builtins.str | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_document_title", b"_document_title", "_file_id", b"_file_id", "document_title", b"document_title", "file_id", b"file_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_document_title", b"_document_title", "_file_id", b"_file_id", "cited_text", b"cited_text", "document_index", b"document_index", "document_title", b"document_title", "end_char_index", b"end_char_index", "extra_json", b"extra_json", "file_id", b"file_id", "start_char_index", b"start_char_index"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__document_title: _TypeAlias = _typing.Literal["document_title"]  # noqa: Y015
-    _WhichOneofArgType__document_title: _TypeAlias = _typing.Literal["_document_title", b"_document_title"]  # noqa: Y015
-    _WhichOneofReturnType__file_id: _TypeAlias = _typing.Literal["file_id"]  # noqa: Y015
-    _WhichOneofArgType__file_id: _TypeAlias = _typing.Literal["_file_id", b"_file_id"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_title) -> _WhichOneofReturnType__document_title | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_id) -> _WhichOneofReturnType__file_id | None: ...
-
-Global___CharLocation: _TypeAlias = CharLocation  # noqa: Y015
-
-@_typing.final
-class PageLocation(_message.Message):
-    """Pages of a PDF."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CITED_TEXT_FIELD_NUMBER: _builtins.int
-    DOCUMENT_INDEX_FIELD_NUMBER: _builtins.int
-    DOCUMENT_TITLE_FIELD_NUMBER: _builtins.int
-    START_PAGE_NUMBER_FIELD_NUMBER: _builtins.int
-    END_PAGE_NUMBER_FIELD_NUMBER: _builtins.int
-    FILE_ID_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    cited_text: _builtins.str
-    """The words that are cited; not counted as output tokens."""
-    document_index: _builtins.int
-    """Which document of the request, from 0."""
-    document_title: _builtins.str
-    """Title of the document."""
-    start_page_number: _builtins.int
-    """First page, from 1."""
-    end_page_number: _builtins.int
-    """The page after the last one."""
-    file_id: _builtins.str
-    """File of the document, where it is one."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        cited_text: _builtins.str = ...,
-        document_index: _builtins.int = ...,
-        document_title: _builtins.str | None = ...,
-        start_page_number: _builtins.int = ...,
-        end_page_number: _builtins.int = ...,
-        file_id: _builtins.str | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_document_title", b"_document_title", "_file_id", b"_file_id", "document_title", b"document_title", "file_id", b"file_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_document_title", b"_document_title", "_file_id", b"_file_id", "cited_text", b"cited_text", "document_index", b"document_index", "document_title", b"document_title", "end_page_number", b"end_page_number", "extra_json", b"extra_json", "file_id", b"file_id", "start_page_number", b"start_page_number"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__document_title: _TypeAlias = _typing.Literal["document_title"]  # noqa: Y015
-    _WhichOneofArgType__document_title: _TypeAlias = _typing.Literal["_document_title", b"_document_title"]  # noqa: Y015
-    _WhichOneofReturnType__file_id: _TypeAlias = _typing.Literal["file_id"]  # noqa: Y015
-    _WhichOneofArgType__file_id: _TypeAlias = _typing.Literal["_file_id", b"_file_id"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_title) -> _WhichOneofReturnType__document_title | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_id) -> _WhichOneofReturnType__file_id | None: ...
-
-Global___PageLocation: _TypeAlias = PageLocation  # noqa: Y015
-
-@_typing.final
-class ContentBlockLocation(_message.Message):
-    """Blocks of a document made of content."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CITED_TEXT_FIELD_NUMBER: _builtins.int
-    DOCUMENT_INDEX_FIELD_NUMBER: _builtins.int
-    DOCUMENT_TITLE_FIELD_NUMBER: _builtins.int
-    START_BLOCK_INDEX_FIELD_NUMBER: _builtins.int
-    END_BLOCK_INDEX_FIELD_NUMBER: _builtins.int
-    FILE_ID_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    cited_text: _builtins.str
-    """The words that are cited; not counted as output tokens."""
-    document_index: _builtins.int
-    """Which document of the request, from 0."""
-    document_title: _builtins.str
-    """Title of the document."""
-    start_block_index: _builtins.int
-    """First block, from 0."""
-    end_block_index: _builtins.int
-    """The block after the last one."""
-    file_id: _builtins.str
-    """File of the document, where it is one."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        cited_text: _builtins.str = ...,
-        document_index: _builtins.int = ...,
-        document_title: _builtins.str | None = ...,
-        start_block_index: _builtins.int = ...,
-        end_block_index: _builtins.int = ...,
-        file_id: _builtins.str | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_document_title", b"_document_title", "_file_id", b"_file_id", "document_title", b"document_title", "file_id", b"file_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_document_title", b"_document_title", "_file_id", b"_file_id", "cited_text", b"cited_text", "document_index", b"document_index", "document_title", b"document_title", "end_block_index", b"end_block_index", "extra_json", b"extra_json", "file_id", b"file_id", "start_block_index", b"start_block_index"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__document_title: _TypeAlias = _typing.Literal["document_title"]  # noqa: Y015
-    _WhichOneofArgType__document_title: _TypeAlias = _typing.Literal["_document_title", b"_document_title"]  # noqa: Y015
-    _WhichOneofReturnType__file_id: _TypeAlias = _typing.Literal["file_id"]  # noqa: Y015
-    _WhichOneofArgType__file_id: _TypeAlias = _typing.Literal["_file_id", b"_file_id"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_title) -> _WhichOneofReturnType__document_title | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_id) -> _WhichOneofReturnType__file_id | None: ...
-
-Global___ContentBlockLocation: _TypeAlias = ContentBlockLocation  # noqa: Y015
-
-@_typing.final
-class SearchResultLocation(_message.Message):
-    """Blocks of a search result that the caller gave."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CITED_TEXT_FIELD_NUMBER: _builtins.int
-    SEARCH_RESULT_INDEX_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
-    TITLE_FIELD_NUMBER: _builtins.int
-    START_BLOCK_INDEX_FIELD_NUMBER: _builtins.int
-    END_BLOCK_INDEX_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    cited_text: _builtins.str
-    """The words that are cited; not counted as output tokens."""
-    search_result_index: _builtins.int
-    """Which search result of the request, from 0."""
-    source: _builtins.str
-    """The search result's `source`."""
-    title: _builtins.str
-    """The search result's title."""
-    start_block_index: _builtins.int
-    """First block, from 0."""
-    end_block_index: _builtins.int
-    """The block after the last one."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        cited_text: _builtins.str = ...,
-        search_result_index: _builtins.int = ...,
-        source: _builtins.str = ...,
-        title: _builtins.str | None = ...,
-        start_block_index: _builtins.int = ...,
-        end_block_index: _builtins.int = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "title", b"title"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "cited_text", b"cited_text", "end_block_index", b"end_block_index", "extra_json", b"extra_json", "search_result_index", b"search_result_index", "source", b"source", "start_block_index", b"start_block_index", "title", b"title"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
-    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
-
-Global___SearchResultLocation: _TypeAlias = SearchResultLocation  # noqa: Y015
-
-@_typing.final
-class WebSearchResultLocation(_message.Message):
-    """A page that `web_search` found."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CITED_TEXT_FIELD_NUMBER: _builtins.int
-    ENCRYPTED_INDEX_FIELD_NUMBER: _builtins.int
-    TITLE_FIELD_NUMBER: _builtins.int
-    URL_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    cited_text: _builtins.str
-    """The words that are cited; not counted as output tokens."""
-    encrypted_index: _builtins.str
-    """Opaque reference to the result; must go back as it came."""
-    title: _builtins.str
-    """The page's title."""
-    url: _builtins.str
-    """The page's address."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        cited_text: _builtins.str = ...,
-        encrypted_index: _builtins.str = ...,
-        title: _builtins.str | None = ...,
-        url: _builtins.str = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "title", b"title"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "cited_text", b"cited_text", "encrypted_index", b"encrypted_index", "extra_json", b"extra_json", "title", b"title", "url", b"url"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
-    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
-
-Global___WebSearchResultLocation: _TypeAlias = WebSearchResultLocation  # noqa: Y015

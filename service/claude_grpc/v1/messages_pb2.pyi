@@ -3,7 +3,13 @@
 isort:skip_file
 Messages: a conversation goes in, Claude's next turn comes out."""
 
+from claude_grpc.v1 import cache_pb2 as _cache_pb2
 from claude_grpc.v1 import content_pb2 as _content_pb2
+from claude_grpc.v1 import context_pb2 as _context_pb2
+from claude_grpc.v1 import fallbacks_pb2 as _fallbacks_pb2
+from claude_grpc.v1 import mcp_pb2 as _mcp_pb2
+from claude_grpc.v1 import outcome_pb2 as _outcome_pb2
+from claude_grpc.v1 import params_pb2 as _params_pb2
 from claude_grpc.v1 import tools_pb2 as _tools_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -106,16 +112,28 @@ class InputMessage(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    CLEAR_AT_FIELD_NUMBER: _builtins.int
+    OUTPUT_CONFIG_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """Required. Who speaks."""
     text: _builtins.str
     """What is said, as plain text. Not together with `content`."""
+    clear_at: _builtins.str
+    """For a system turn: `never` (default), or `next_user_message`, from which on Claude does not see the turn any more.
+    Needs beta `mid-conversation-system-clear-at-2026-08-21`.
+    """
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
     @_builtins.property
     def content(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.ContentBlock]:
-        """Required, unless `text` is set. What is said."""
+        """Required, unless `text` is set. What is said. A system turn holds text (and tool changes), and may leave it out if
+        it has an `output_config`.
+        """
+
+    @_builtins.property
+    def output_config(self) -> _params_pb2.OutputConfig:
+        """For a system turn: the effort from here on; nothing else. Needs beta `mid-conversation-output-config-2026-07-01`."""
 
     def __init__(
         self,
@@ -123,14 +141,21 @@ class InputMessage(_message.Message):
         role: Global___Role.ValueType = ...,
         content: _abc.Iterable[_content_pb2.ContentBlock] | None = ...,
         text: _builtins.str | None = ...,
+        clear_at: _builtins.str | None = ...,
+        output_config: _params_pb2.OutputConfig | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clear_at", b"_clear_at", "_text", b"_text", "clear_at", b"clear_at", "output_config", b"output_config", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text", b"_text", "content", b"content", "extra_json", b"extra_json", "role", b"role", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clear_at", b"_clear_at", "_text", b"_text", "clear_at", b"clear_at", "content", b"content", "extra_json", b"extra_json", "output_config", b"output_config", "role", b"role", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__clear_at: _TypeAlias = _typing.Literal["clear_at"]  # noqa: Y015
+    _WhichOneofArgType__clear_at: _TypeAlias = _typing.Literal["_clear_at", b"_clear_at"]  # noqa: Y015
     _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clear_at) -> _WhichOneofReturnType__clear_at | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
 
 Global___InputMessage: _TypeAlias = InputMessage  # noqa: Y015
@@ -159,6 +184,20 @@ class MessageParams(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
     CACHE_CONTROL_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    INFERENCE_GEO_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    CONTAINER_ID_FIELD_NUMBER: _builtins.int
+    DIAGNOSTICS_FIELD_NUMBER: _builtins.int
+    CONTEXT_MANAGEMENT_FIELD_NUMBER: _builtins.int
+    COMPACTION_FIELD_NUMBER: _builtins.int
+    MCP_SERVERS_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    FALLBACKS_PRESET_FIELD_NUMBER: _builtins.int
+    FALLBACK_CREDIT_TOKEN_FIELD_NUMBER: _builtins.int
+    FALLBACK_CREDIT_FIELD_NUMBER: _builtins.int
+    THREAD_FIELD_NUMBER: _builtins.int
+    BILLING_POLICY_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
@@ -177,6 +216,22 @@ class MessageParams(_message.Message):
     """Sampling from the k likeliest tokens. Refused like `temperature`. Not used when counting."""
     service_tier: _builtins.str
     """`auto` (default) or `standard_only`. Not used when counting."""
+    speed: _builtins.str
+    """`standard` or `fast`: how quickly the answer is written. Default by model. Some models need beta
+    `fast-mode-2026-02-01`.
+    """
+    inference_geo: _builtins.str
+    """Region the model must run in. Default by the workspace. Not used when counting."""
+    container_id: _builtins.str
+    """Id of a container to use again. Not together with `container`. Not used when counting."""
+    fallbacks_preset: _builtins.str
+    """`default`: the API's own choice of models that take over. Needs beta `server-side-fallback-2026-07-01`. Not
+    together with `fallbacks`. Not used when counting.
+    """
+    fallback_credit_token: _builtins.str
+    """Credit of a refusal that this request retries, from `RefusalDetails`. Needs beta `fallback-credit-2026-06-01`. Not
+    together with `fallback_credit` or `fallbacks`. Not used when counting.
+    """
     extra_json: _builtins.str
     """Parameters that have no field here, as a JSON object that is merged into the request. A parameter set here and in
     its field is refused.
@@ -198,7 +253,7 @@ class MessageParams(_message.Message):
         """Whether and how much Claude thinks before it answers."""
 
     @_builtins.property
-    def output_config(self) -> Global___OutputConfig:
+    def output_config(self) -> _params_pb2.OutputConfig:
         """Effort and form of the answer."""
 
     @_builtins.property
@@ -206,12 +261,56 @@ class MessageParams(_message.Message):
         """Texts that end the answer when Claude writes them. Not used when counting."""
 
     @_builtins.property
-    def metadata(self) -> Global___RequestMetadata:
+    def metadata(self) -> _params_pb2.RequestMetadata:
         """Facts about the request. Not used when counting."""
 
     @_builtins.property
-    def cache_control(self) -> _content_pb2.CacheControl:
+    def cache_control(self) -> _cache_pb2.CacheControl:
         """A cache mark on the last block that can have one."""
+
+    @_builtins.property
+    def container(self) -> _params_pb2.Container:
+        """The container of the code execution tool, and skills for it. Not together with `container_id`. Not used when
+        counting.
+        """
+
+    @_builtins.property
+    def diagnostics(self) -> _params_pb2.DiagnosticsParams:
+        """What the answer is to say about the prompt cache. Not used when counting."""
+
+    @_builtins.property
+    def context_management(self) -> _context_pb2.ContextManagement:
+        """What the API does to a conversation that grows long. Needs beta `context-management-2025-06-27`."""
+
+    @_builtins.property
+    def compaction(self) -> _context_pb2.Compaction:
+        """Asks for nothing but a summary of the conversation. Needs beta `compact-2026-09-04`; not together with
+        `context_management`.
+        """
+
+    @_builtins.property
+    def mcp_servers(self) -> _containers.RepeatedCompositeFieldContainer[_mcp_pb2.McpServer]:
+        """MCP servers the API may connect to. Needs beta `mcp-client-2025-11-20`."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fallback]:
+        """Models that take over in turn when the model refuses. Needs beta `server-side-fallback-2026-06-01`. Not together
+        with `fallbacks_preset`. Not used when counting.
+        """
+
+    @_builtins.property
+    def fallback_credit(self) -> _fallbacks_pb2.FallbackCredit:
+        """The same, with a mode. Needs beta `fallback-credit-2026-07-01`. Not together with `fallback_credit_token`. Not used
+        when counting.
+        """
+
+    @_builtins.property
+    def thread(self) -> _params_pb2.MessageThread:
+        """A conversation that the API keeps. Needs beta `message-threads-2026-08-12`. Not used when counting."""
+
+    @_builtins.property
+    def billing_policy(self) -> _params_pb2.BillingPolicy:
+        """Who pays. Needs beta `user-profiles-billing-2026-10-01`."""
 
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputMessage]:
@@ -227,25 +326,49 @@ class MessageParams(_message.Message):
         tools: _abc.Iterable[_tools_pb2.Tool] | None = ...,
         tool_choice: _tools_pb2.ToolChoice | None = ...,
         thinking: Global___ThinkingConfig | None = ...,
-        output_config: Global___OutputConfig | None = ...,
+        output_config: _params_pb2.OutputConfig | None = ...,
         stop_sequences: _abc.Iterable[_builtins.str] | None = ...,
         temperature: _builtins.float | None = ...,
         top_p: _builtins.float | None = ...,
         top_k: _builtins.int | None = ...,
-        metadata: Global___RequestMetadata | None = ...,
+        metadata: _params_pb2.RequestMetadata | None = ...,
         service_tier: _builtins.str | None = ...,
-        cache_control: _content_pb2.CacheControl | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
+        speed: _builtins.str | None = ...,
+        inference_geo: _builtins.str | None = ...,
+        container: _params_pb2.Container | None = ...,
+        container_id: _builtins.str | None = ...,
+        diagnostics: _params_pb2.DiagnosticsParams | None = ...,
+        context_management: _context_pb2.ContextManagement | None = ...,
+        compaction: _context_pb2.Compaction | None = ...,
+        mcp_servers: _abc.Iterable[_mcp_pb2.McpServer] | None = ...,
+        fallbacks: _abc.Iterable[Global___Fallback] | None = ...,
+        fallbacks_preset: _builtins.str | None = ...,
+        fallback_credit_token: _builtins.str | None = ...,
+        fallback_credit: _fallbacks_pb2.FallbackCredit | None = ...,
+        thread: _params_pb2.MessageThread | None = ...,
+        billing_policy: _params_pb2.BillingPolicy | None = ...,
         extra_json: _builtins.str = ...,
         messages: _abc.Iterable[Global___InputMessage] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_service_tier", b"_service_tier", "_system_text", b"_system_text", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "cache_control", b"cache_control", "max_tokens", b"max_tokens", "metadata", b"metadata", "output_config", b"output_config", "service_tier", b"service_tier", "system_text", b"system_text", "temperature", b"temperature", "thinking", b"thinking", "tool_choice", b"tool_choice", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_container_id", b"_container_id", "_fallback_credit_token", b"_fallback_credit_token", "_fallbacks_preset", b"_fallbacks_preset", "_inference_geo", b"_inference_geo", "_max_tokens", b"_max_tokens", "_service_tier", b"_service_tier", "_speed", b"_speed", "_system_text", b"_system_text", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "billing_policy", b"billing_policy", "cache_control", b"cache_control", "compaction", b"compaction", "container", b"container", "container_id", b"container_id", "context_management", b"context_management", "diagnostics", b"diagnostics", "fallback_credit", b"fallback_credit", "fallback_credit_token", b"fallback_credit_token", "fallbacks_preset", b"fallbacks_preset", "inference_geo", b"inference_geo", "max_tokens", b"max_tokens", "metadata", b"metadata", "output_config", b"output_config", "service_tier", b"service_tier", "speed", b"speed", "system_text", b"system_text", "temperature", b"temperature", "thinking", b"thinking", "thread", b"thread", "tool_choice", b"tool_choice", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_service_tier", b"_service_tier", "_system_text", b"_system_text", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "cache_control", b"cache_control", "extra_json", b"extra_json", "max_tokens", b"max_tokens", "messages", b"messages", "metadata", b"metadata", "model", b"model", "output_config", b"output_config", "service_tier", b"service_tier", "stop_sequences", b"stop_sequences", "system", b"system", "system_text", b"system_text", "temperature", b"temperature", "thinking", b"thinking", "tool_choice", b"tool_choice", "tools", b"tools", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_container_id", b"_container_id", "_fallback_credit_token", b"_fallback_credit_token", "_fallbacks_preset", b"_fallbacks_preset", "_inference_geo", b"_inference_geo", "_max_tokens", b"_max_tokens", "_service_tier", b"_service_tier", "_speed", b"_speed", "_system_text", b"_system_text", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "billing_policy", b"billing_policy", "cache_control", b"cache_control", "compaction", b"compaction", "container", b"container", "container_id", b"container_id", "context_management", b"context_management", "diagnostics", b"diagnostics", "extra_json", b"extra_json", "fallback_credit", b"fallback_credit", "fallback_credit_token", b"fallback_credit_token", "fallbacks", b"fallbacks", "fallbacks_preset", b"fallbacks_preset", "inference_geo", b"inference_geo", "max_tokens", b"max_tokens", "mcp_servers", b"mcp_servers", "messages", b"messages", "metadata", b"metadata", "model", b"model", "output_config", b"output_config", "service_tier", b"service_tier", "speed", b"speed", "stop_sequences", b"stop_sequences", "system", b"system", "system_text", b"system_text", "temperature", b"temperature", "thinking", b"thinking", "thread", b"thread", "tool_choice", b"tool_choice", "tools", b"tools", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__container_id: _TypeAlias = _typing.Literal["container_id"]  # noqa: Y015
+    _WhichOneofArgType__container_id: _TypeAlias = _typing.Literal["_container_id", b"_container_id"]  # noqa: Y015
+    _WhichOneofReturnType__fallback_credit_token: _TypeAlias = _typing.Literal["fallback_credit_token"]  # noqa: Y015
+    _WhichOneofArgType__fallback_credit_token: _TypeAlias = _typing.Literal["_fallback_credit_token", b"_fallback_credit_token"]  # noqa: Y015
+    _WhichOneofReturnType__fallbacks_preset: _TypeAlias = _typing.Literal["fallbacks_preset"]  # noqa: Y015
+    _WhichOneofArgType__fallbacks_preset: _TypeAlias = _typing.Literal["_fallbacks_preset", b"_fallbacks_preset"]  # noqa: Y015
+    _WhichOneofReturnType__inference_geo: _TypeAlias = _typing.Literal["inference_geo"]  # noqa: Y015
+    _WhichOneofArgType__inference_geo: _TypeAlias = _typing.Literal["_inference_geo", b"_inference_geo"]  # noqa: Y015
     _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
     _WhichOneofReturnType__service_tier: _TypeAlias = _typing.Literal["service_tier"]  # noqa: Y015
     _WhichOneofArgType__service_tier: _TypeAlias = _typing.Literal["_service_tier", b"_service_tier"]  # noqa: Y015
+    _WhichOneofReturnType__speed: _TypeAlias = _typing.Literal["speed"]  # noqa: Y015
+    _WhichOneofArgType__speed: _TypeAlias = _typing.Literal["_speed", b"_speed"]  # noqa: Y015
     _WhichOneofReturnType__system_text: _TypeAlias = _typing.Literal["system_text"]  # noqa: Y015
     _WhichOneofArgType__system_text: _TypeAlias = _typing.Literal["_system_text", b"_system_text"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
@@ -255,9 +378,19 @@ class MessageParams(_message.Message):
     _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
     _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__container_id) -> _WhichOneofReturnType__container_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fallback_credit_token) -> _WhichOneofReturnType__fallback_credit_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fallbacks_preset) -> _WhichOneofReturnType__fallbacks_preset | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inference_geo) -> _WhichOneofReturnType__inference_geo | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__service_tier) -> _WhichOneofReturnType__service_tier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speed) -> _WhichOneofReturnType__speed | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__system_text) -> _WhichOneofReturnType__system_text | None: ...
     @_typing.overload
@@ -268,34 +401,6 @@ class MessageParams(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
 Global___MessageParams: _TypeAlias = MessageParams  # noqa: Y015
-
-@_typing.final
-class RequestMetadata(_message.Message):
-    """Facts about a request."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    USER_ID_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    user_id: _builtins.str
-    """Opaque id of the person the request is for; no name, address or number."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        user_id: _builtins.str | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_user_id", b"_user_id", "user_id", b"user_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_user_id", b"_user_id", "extra_json", b"extra_json", "user_id", b"user_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__user_id: _TypeAlias = _typing.Literal["user_id"]  # noqa: Y015
-    _WhichOneofArgType__user_id: _TypeAlias = _typing.Literal["_user_id", b"_user_id"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__user_id) -> _WhichOneofReturnType__user_id | None: ...
-
-Global___RequestMetadata: _TypeAlias = RequestMetadata  # noqa: Y015
 
 @_typing.final
 class ThinkingConfig(_message.Message):
@@ -357,23 +462,33 @@ class ThinkingEnabled(_message.Message):
 
     BUDGET_TOKENS_FIELD_NUMBER: _builtins.int
     DISPLAY_FIELD_NUMBER: _builtins.int
+    BLOCK_BINDING_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     budget_tokens: _builtins.int
     """Required. Most tokens for thinking: at least 1024 and less than `max_tokens`."""
     display: _builtins.str
-    """`summarized` or `omitted`: whether the reasoning's text is shown. Default by model."""
+    """`summarized` or `omitted`: whether the reasoning's text is shown; or `updates`, which needs beta
+    `thinking-display-updates-2026-08-18`. Default by model.
+    """
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def block_binding(self) -> Global___ThinkingBlockBinding:
+        """What happens to thinking that comes back in another conversation. Needs beta
+        `thinking-binding-controls-2026-08-01`.
+        """
+
     def __init__(
         self,
         *,
         budget_tokens: _builtins.int | None = ...,
         display: _builtins.str | None = ...,
+        block_binding: Global___ThinkingBlockBinding | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_tokens", b"_budget_tokens", "_display", b"_display", "budget_tokens", b"budget_tokens", "display", b"display"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_tokens", b"_budget_tokens", "_display", b"_display", "block_binding", b"block_binding", "budget_tokens", b"budget_tokens", "display", b"display"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_tokens", b"_budget_tokens", "_display", b"_display", "budget_tokens", b"budget_tokens", "display", b"display", "extra_json", b"extra_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_tokens", b"_budget_tokens", "_display", b"_display", "block_binding", b"block_binding", "budget_tokens", b"budget_tokens", "display", b"display", "extra_json", b"extra_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__budget_tokens: _TypeAlias = _typing.Literal["budget_tokens"]  # noqa: Y015
     _WhichOneofArgType__budget_tokens: _TypeAlias = _typing.Literal["_budget_tokens", b"_budget_tokens"]  # noqa: Y015
@@ -393,20 +508,30 @@ class ThinkingAdaptive(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DISPLAY_FIELD_NUMBER: _builtins.int
+    BLOCK_BINDING_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     display: _builtins.str
-    """`summarized` or `omitted`: whether the reasoning's text is shown. Default by model."""
+    """`summarized` or `omitted`: whether the reasoning's text is shown; or `updates`, which needs beta
+    `thinking-display-updates-2026-08-18`. Default by model.
+    """
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def block_binding(self) -> Global___ThinkingBlockBinding:
+        """What happens to thinking that comes back in another conversation. Needs beta
+        `thinking-binding-controls-2026-08-01`.
+        """
+
     def __init__(
         self,
         *,
         display: _builtins.str | None = ...,
+        block_binding: Global___ThinkingBlockBinding | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_display", b"_display", "display", b"display"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_display", b"_display", "block_binding", b"block_binding", "display", b"display"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_display", b"_display", "display", b"display", "extra_json", b"extra_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_display", b"_display", "block_binding", b"block_binding", "display", b"display", "extra_json", b"extra_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__display: _TypeAlias = _typing.Literal["display"]  # noqa: Y015
     _WhichOneofArgType__display: _TypeAlias = _typing.Literal["_display", b"_display"]  # noqa: Y015
@@ -459,98 +584,89 @@ class ThinkingBetweenTools(_message.Message):
 Global___ThinkingBetweenTools: _TypeAlias = ThinkingBetweenTools  # noqa: Y015
 
 @_typing.final
-class OutputConfig(_message.Message):
-    """Effort and form of the answer."""
+class ThinkingBlockBinding(_message.Message):
+    """What happens to thinking that comes back in another conversation than it was written in."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    EFFORT_FIELD_NUMBER: _builtins.int
-    FORMAT_FIELD_NUMBER: _builtins.int
+    PREFIX_MISMATCH_BEHAVIOR_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    effort: _builtins.str
-    """`low`, `medium`, `high`, `xhigh` or `max`. Default by model."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    @_builtins.property
-    def format(self) -> Global___OutputFormat:
-        """Form that the answer is guaranteed to have."""
-
-    def __init__(
-        self,
-        *,
-        effort: _builtins.str | None = ...,
-        format: Global___OutputFormat | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_effort", b"_effort", "effort", b"effort", "format", b"format"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effort", b"_effort", "effort", b"effort", "extra_json", b"extra_json", "format", b"format"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__effort: _TypeAlias = _typing.Literal["effort"]  # noqa: Y015
-    _WhichOneofArgType__effort: _TypeAlias = _typing.Literal["_effort", b"_effort"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__effort) -> _WhichOneofReturnType__effort | None: ...
-
-Global___OutputConfig: _TypeAlias = OutputConfig  # noqa: Y015
-
-@_typing.final
-class OutputFormat(_message.Message):
-    """Form of an answer. Exactly one arm of `format` must be set."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TYPE_FIELD_NUMBER: _builtins.int
-    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
-    OPAQUE_JSON_FIELD_NUMBER: _builtins.int
-    type: _builtins.str
-    """The API's `type`; see `ContentBlock.type`."""
-    opaque_json: _builtins.str
-    """Any other form, as the JSON object the API knows."""
-    @_builtins.property
-    def json_schema(self) -> Global___JsonSchemaFormat:
-        """JSON that fits a schema."""
-
-    def __init__(
-        self,
-        *,
-        type: _builtins.str = ...,
-        json_schema: Global___JsonSchemaFormat | None = ...,
-        opaque_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "json_schema", b"json_schema", "opaque_json", b"opaque_json"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "json_schema", b"json_schema", "opaque_json", b"opaque_json", "type", b"type"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_format: _TypeAlias = _typing.Literal["json_schema", "opaque_json"]  # noqa: Y015
-    _WhichOneofArgType_format: _TypeAlias = _typing.Literal["format", b"format"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_format) -> _WhichOneofReturnType_format | None: ...
-
-Global___OutputFormat: _TypeAlias = OutputFormat  # noqa: Y015
-
-@_typing.final
-class JsonSchemaFormat(_message.Message):
-    """JSON that fits a schema."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SCHEMA_JSON_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    schema_json: _builtins.str
-    """Required. The JSON Schema, as JSON text. Passed on byte by byte."""
+    prefix_mismatch_behavior: _builtins.str
+    """`error` (default) refuses the request; `drop_block` goes on without the block, and says so in
+    `AssistantMessage.input_transformations`.
+    """
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
     def __init__(
         self,
         *,
-        schema_json: _builtins.str = ...,
+        prefix_mismatch_behavior: _builtins.str | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prefix_mismatch_behavior", b"_prefix_mismatch_behavior", "prefix_mismatch_behavior", b"prefix_mismatch_behavior"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_json", b"extra_json", "schema_json", b"schema_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prefix_mismatch_behavior", b"_prefix_mismatch_behavior", "extra_json", b"extra_json", "prefix_mismatch_behavior", b"prefix_mismatch_behavior"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__prefix_mismatch_behavior: _TypeAlias = _typing.Literal["prefix_mismatch_behavior"]  # noqa: Y015
+    _WhichOneofArgType__prefix_mismatch_behavior: _TypeAlias = _typing.Literal["_prefix_mismatch_behavior", b"_prefix_mismatch_behavior"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prefix_mismatch_behavior) -> _WhichOneofReturnType__prefix_mismatch_behavior | None: ...
 
-Global___JsonSchemaFormat: _TypeAlias = JsonSchemaFormat  # noqa: Y015
+Global___ThinkingBlockBinding: _TypeAlias = ThinkingBlockBinding  # noqa: Y015
+
+@_typing.final
+class Fallback(_message.Message):
+    """A model that takes over when those before it refuse. What is not set here is as in the request; null in `extra_json`
+    means the default of this model.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
+    OUTPUT_CONFIG_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Required. The model."""
+    max_tokens: _builtins.int
+    """As `MessageParams.max_tokens`."""
+    speed: _builtins.str
+    """As `MessageParams.speed`."""
+    extra_json: _builtins.str
+    """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def thinking(self) -> Global___ThinkingConfig:
+        """As `MessageParams.thinking`."""
+
+    @_builtins.property
+    def output_config(self) -> _params_pb2.OutputConfig:
+        """As `MessageParams.output_config`, each field by itself."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        max_tokens: _builtins.int | None = ...,
+        thinking: Global___ThinkingConfig | None = ...,
+        output_config: _params_pb2.OutputConfig | None = ...,
+        speed: _builtins.str | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_speed", b"_speed", "max_tokens", b"max_tokens", "output_config", b"output_config", "speed", b"speed", "thinking", b"thinking"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "_speed", b"_speed", "extra_json", b"extra_json", "max_tokens", b"max_tokens", "model", b"model", "output_config", b"output_config", "speed", b"speed", "thinking", b"thinking"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__speed: _TypeAlias = _typing.Literal["speed"]  # noqa: Y015
+    _WhichOneofArgType__speed: _TypeAlias = _typing.Literal["_speed", b"_speed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speed) -> _WhichOneofReturnType__speed | None: ...
+
+Global___Fallback: _TypeAlias = Fallback  # noqa: Y015
 
 @_typing.final
 class AssistantMessage(_message.Message):
@@ -567,6 +683,11 @@ class AssistantMessage(_message.Message):
     STOP_REASON_RAW_FIELD_NUMBER: _builtins.int
     STOP_SEQUENCE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    STOP_DETAILS_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    DIAGNOSTICS_FIELD_NUMBER: _builtins.int
+    CONTEXT_MANAGEMENT_FIELD_NUMBER: _builtins.int
+    INPUT_TRANSFORMATIONS_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the message, `msg_…`."""
@@ -592,6 +713,26 @@ class AssistantMessage(_message.Message):
     def usage(self) -> Global___Usage:
         """Tokens so far."""
 
+    @_builtins.property
+    def stop_details(self) -> _outcome_pb2.StopDetails:
+        """Why the turn ended, in detail. Set if it was refused."""
+
+    @_builtins.property
+    def container(self) -> _params_pb2.Container:
+        """The container that code ran in."""
+
+    @_builtins.property
+    def diagnostics(self) -> _outcome_pb2.Diagnostics:
+        """What there is to say about the prompt cache, if `MessageParams.diagnostics` asked."""
+
+    @_builtins.property
+    def context_management(self) -> _context_pb2.ContextManagementResult:
+        """What context management has done. Beta."""
+
+    @_builtins.property
+    def input_transformations(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.InputTransformation]:
+        """What the API did to the request before Claude saw it. Beta."""
+
     def __init__(
         self,
         *,
@@ -604,11 +745,16 @@ class AssistantMessage(_message.Message):
         stop_reason_raw: _builtins.str = ...,
         stop_sequence: _builtins.str | None = ...,
         usage: Global___Usage | None = ...,
+        stop_details: _outcome_pb2.StopDetails | None = ...,
+        container: _params_pb2.Container | None = ...,
+        diagnostics: _outcome_pb2.Diagnostics | None = ...,
+        context_management: _context_pb2.ContextManagementResult | None = ...,
+        input_transformations: _abc.Iterable[_outcome_pb2.InputTransformation] | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence", "stop_sequence", b"stop_sequence", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence", "container", b"container", "context_management", b"context_management", "diagnostics", b"diagnostics", "stop_details", b"stop_details", "stop_sequence", b"stop_sequence", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence", "content", b"content", "extra_json", b"extra_json", "id", b"id", "model", b"model", "role", b"role", "stop_reason", b"stop_reason", "stop_reason_raw", b"stop_reason_raw", "stop_sequence", b"stop_sequence", "type", b"type", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence", "container", b"container", "content", b"content", "context_management", b"context_management", "diagnostics", b"diagnostics", "extra_json", b"extra_json", "id", b"id", "input_transformations", b"input_transformations", "model", b"model", "role", b"role", "stop_details", b"stop_details", "stop_reason", b"stop_reason", "stop_reason_raw", b"stop_reason_raw", "stop_sequence", b"stop_sequence", "type", b"type", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__stop_sequence: _TypeAlias = _typing.Literal["stop_sequence"]  # noqa: Y015
     _WhichOneofArgType__stop_sequence: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence"]  # noqa: Y015
@@ -632,6 +778,8 @@ class Usage(_message.Message):
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
     INFERENCE_GEO_FIELD_NUMBER: _builtins.int
     SPEED_FIELD_NUMBER: _builtins.int
+    ITERATIONS_FIELD_NUMBER: _builtins.int
+    FALLBACK_CREDIT_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Input that was neither read from nor written to the cache."""
@@ -650,16 +798,26 @@ class Usage(_message.Message):
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
     @_builtins.property
-    def cache_creation(self) -> Global___CacheCreation:
+    def cache_creation(self) -> _outcome_pb2.CacheCreation:
         """`cache_creation_input_tokens` by how long they are kept."""
 
     @_builtins.property
-    def server_tool_use(self) -> Global___ServerToolUsage:
+    def server_tool_use(self) -> _outcome_pb2.ServerToolUsage:
         """Calls of the API's own tools."""
 
     @_builtins.property
-    def output_tokens_details(self) -> Global___OutputTokensDetails:
+    def output_tokens_details(self) -> _outcome_pb2.OutputTokensDetails:
         """What the output is made of."""
+
+    @_builtins.property
+    def iterations(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.IterationUsage]:
+        """Tokens of each step, where there was more than one. Steps of type `compaction` are not part of the counts above.
+        Beta.
+        """
+
+    @_builtins.property
+    def fallback_credit(self) -> _fallbacks_pb2.FallbackCreditUsage:
+        """What came of `MessageParams.fallback_credit_token`. Beta."""
 
     def __init__(
         self,
@@ -668,17 +826,19 @@ class Usage(_message.Message):
         output_tokens: _builtins.int | None = ...,
         cache_creation_input_tokens: _builtins.int | None = ...,
         cache_read_input_tokens: _builtins.int | None = ...,
-        cache_creation: Global___CacheCreation | None = ...,
-        server_tool_use: Global___ServerToolUsage | None = ...,
-        output_tokens_details: Global___OutputTokensDetails | None = ...,
+        cache_creation: _outcome_pb2.CacheCreation | None = ...,
+        server_tool_use: _outcome_pb2.ServerToolUsage | None = ...,
+        output_tokens_details: _outcome_pb2.OutputTokensDetails | None = ...,
         service_tier: _builtins.str | None = ...,
         inference_geo: _builtins.str | None = ...,
         speed: _builtins.str | None = ...,
+        iterations: _abc.Iterable[_outcome_pb2.IterationUsage] | None = ...,
+        fallback_credit: _fallbacks_pb2.FallbackCreditUsage | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_creation_input_tokens", b"_cache_creation_input_tokens", "_cache_read_input_tokens", b"_cache_read_input_tokens", "_inference_geo", b"_inference_geo", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_service_tier", b"_service_tier", "_speed", b"_speed", "cache_creation", b"cache_creation", "cache_creation_input_tokens", b"cache_creation_input_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "inference_geo", b"inference_geo", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "output_tokens_details", b"output_tokens_details", "server_tool_use", b"server_tool_use", "service_tier", b"service_tier", "speed", b"speed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_creation_input_tokens", b"_cache_creation_input_tokens", "_cache_read_input_tokens", b"_cache_read_input_tokens", "_inference_geo", b"_inference_geo", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_service_tier", b"_service_tier", "_speed", b"_speed", "cache_creation", b"cache_creation", "cache_creation_input_tokens", b"cache_creation_input_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "fallback_credit", b"fallback_credit", "inference_geo", b"inference_geo", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "output_tokens_details", b"output_tokens_details", "server_tool_use", b"server_tool_use", "service_tier", b"service_tier", "speed", b"speed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_creation_input_tokens", b"_cache_creation_input_tokens", "_cache_read_input_tokens", b"_cache_read_input_tokens", "_inference_geo", b"_inference_geo", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_service_tier", b"_service_tier", "_speed", b"_speed", "cache_creation", b"cache_creation", "cache_creation_input_tokens", b"cache_creation_input_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "extra_json", b"extra_json", "inference_geo", b"inference_geo", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "output_tokens_details", b"output_tokens_details", "server_tool_use", b"server_tool_use", "service_tier", b"service_tier", "speed", b"speed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_creation_input_tokens", b"_cache_creation_input_tokens", "_cache_read_input_tokens", b"_cache_read_input_tokens", "_inference_geo", b"_inference_geo", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_service_tier", b"_service_tier", "_speed", b"_speed", "cache_creation", b"cache_creation", "cache_creation_input_tokens", b"cache_creation_input_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "extra_json", b"extra_json", "fallback_credit", b"fallback_credit", "inference_geo", b"inference_geo", "input_tokens", b"input_tokens", "iterations", b"iterations", "output_tokens", b"output_tokens", "output_tokens_details", b"output_tokens_details", "server_tool_use", b"server_tool_use", "service_tier", b"service_tier", "speed", b"speed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_creation_input_tokens: _TypeAlias = _typing.Literal["cache_creation_input_tokens"]  # noqa: Y015
     _WhichOneofArgType__cache_creation_input_tokens: _TypeAlias = _typing.Literal["_cache_creation_input_tokens", b"_cache_creation_input_tokens"]  # noqa: Y015
@@ -710,108 +870,6 @@ class Usage(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__speed) -> _WhichOneofReturnType__speed | None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
-
-@_typing.final
-class CacheCreation(_message.Message):
-    """Tokens written to the cache, by how long they are kept."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    EPHEMERAL_5M_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
-    EPHEMERAL_1H_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    ephemeral_5m_input_tokens: _builtins.int
-    """For five minutes."""
-    ephemeral_1h_input_tokens: _builtins.int
-    """For one hour."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        ephemeral_5m_input_tokens: _builtins.int | None = ...,
-        ephemeral_1h_input_tokens: _builtins.int | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ephemeral_1h_input_tokens", b"_ephemeral_1h_input_tokens", "_ephemeral_5m_input_tokens", b"_ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", b"ephemeral_1h_input_tokens", "ephemeral_5m_input_tokens", b"ephemeral_5m_input_tokens"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ephemeral_1h_input_tokens", b"_ephemeral_1h_input_tokens", "_ephemeral_5m_input_tokens", b"_ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", b"ephemeral_1h_input_tokens", "ephemeral_5m_input_tokens", b"ephemeral_5m_input_tokens", "extra_json", b"extra_json"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__ephemeral_1h_input_tokens: _TypeAlias = _typing.Literal["ephemeral_1h_input_tokens"]  # noqa: Y015
-    _WhichOneofArgType__ephemeral_1h_input_tokens: _TypeAlias = _typing.Literal["_ephemeral_1h_input_tokens", b"_ephemeral_1h_input_tokens"]  # noqa: Y015
-    _WhichOneofReturnType__ephemeral_5m_input_tokens: _TypeAlias = _typing.Literal["ephemeral_5m_input_tokens"]  # noqa: Y015
-    _WhichOneofArgType__ephemeral_5m_input_tokens: _TypeAlias = _typing.Literal["_ephemeral_5m_input_tokens", b"_ephemeral_5m_input_tokens"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__ephemeral_1h_input_tokens) -> _WhichOneofReturnType__ephemeral_1h_input_tokens | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__ephemeral_5m_input_tokens) -> _WhichOneofReturnType__ephemeral_5m_input_tokens | None: ...
-
-Global___CacheCreation: _TypeAlias = CacheCreation  # noqa: Y015
-
-@_typing.final
-class ServerToolUsage(_message.Message):
-    """Calls of the API's own tools."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    WEB_SEARCH_REQUESTS_FIELD_NUMBER: _builtins.int
-    WEB_FETCH_REQUESTS_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    web_search_requests: _builtins.int
-    """Web searches."""
-    web_fetch_requests: _builtins.int
-    """Web fetches."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        web_search_requests: _builtins.int | None = ...,
-        web_fetch_requests: _builtins.int | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_web_fetch_requests", b"_web_fetch_requests", "_web_search_requests", b"_web_search_requests", "web_fetch_requests", b"web_fetch_requests", "web_search_requests", b"web_search_requests"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_web_fetch_requests", b"_web_fetch_requests", "_web_search_requests", b"_web_search_requests", "extra_json", b"extra_json", "web_fetch_requests", b"web_fetch_requests", "web_search_requests", b"web_search_requests"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__web_fetch_requests: _TypeAlias = _typing.Literal["web_fetch_requests"]  # noqa: Y015
-    _WhichOneofArgType__web_fetch_requests: _TypeAlias = _typing.Literal["_web_fetch_requests", b"_web_fetch_requests"]  # noqa: Y015
-    _WhichOneofReturnType__web_search_requests: _TypeAlias = _typing.Literal["web_search_requests"]  # noqa: Y015
-    _WhichOneofArgType__web_search_requests: _TypeAlias = _typing.Literal["_web_search_requests", b"_web_search_requests"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__web_fetch_requests) -> _WhichOneofReturnType__web_fetch_requests | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__web_search_requests) -> _WhichOneofReturnType__web_search_requests | None: ...
-
-Global___ServerToolUsage: _TypeAlias = ServerToolUsage  # noqa: Y015
-
-@_typing.final
-class OutputTokensDetails(_message.Message):
-    """What the output tokens are made of."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    THINKING_TOKENS_FIELD_NUMBER: _builtins.int
-    EXTRA_JSON_FIELD_NUMBER: _builtins.int
-    thinking_tokens: _builtins.int
-    """Tokens of thinking."""
-    extra_json: _builtins.str
-    """What else the object holds, as a JSON object."""
-    def __init__(
-        self,
-        *,
-        thinking_tokens: _builtins.int | None = ...,
-        extra_json: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_thinking_tokens", b"_thinking_tokens", "thinking_tokens", b"thinking_tokens"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thinking_tokens", b"_thinking_tokens", "extra_json", b"extra_json", "thinking_tokens", b"thinking_tokens"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__thinking_tokens: _TypeAlias = _typing.Literal["thinking_tokens"]  # noqa: Y015
-    _WhichOneofArgType__thinking_tokens: _TypeAlias = _typing.Literal["_thinking_tokens", b"_thinking_tokens"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__thinking_tokens) -> _WhichOneofReturnType__thinking_tokens | None: ...
-
-Global___OutputTokensDetails: _TypeAlias = OutputTokensDetails  # noqa: Y015
 
 @_typing.final
 class CreateMessageRequest(_message.Message):
@@ -1145,6 +1203,7 @@ class BlockDelta(_message.Message):
     SIGNATURE_DELTA_FIELD_NUMBER: _builtins.int
     INPUT_JSON_DELTA_FIELD_NUMBER: _builtins.int
     CITATIONS_DELTA_FIELD_NUMBER: _builtins.int
+    COMPACTION_DELTA_FIELD_NUMBER: _builtins.int
     OPAQUE_JSON_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """The API's `type`. Always set, also for deltas this version has no arm for."""
@@ -1170,6 +1229,10 @@ class BlockDelta(_message.Message):
     def citations_delta(self) -> Global___CitationsDelta:
         """One more citation."""
 
+    @_builtins.property
+    def compaction_delta(self) -> Global___CompactionDelta:
+        """A piece of a compaction. Beta."""
+
     def __init__(
         self,
         *,
@@ -1179,13 +1242,14 @@ class BlockDelta(_message.Message):
         signature_delta: Global___SignatureDelta | None = ...,
         input_json_delta: Global___InputJsonDelta | None = ...,
         citations_delta: Global___CitationsDelta | None = ...,
+        compaction_delta: Global___CompactionDelta | None = ...,
         opaque_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["citations_delta", b"citations_delta", "delta", b"delta", "input_json_delta", b"input_json_delta", "opaque_json", b"opaque_json", "signature_delta", b"signature_delta", "text_delta", b"text_delta", "thinking_delta", b"thinking_delta"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["citations_delta", b"citations_delta", "compaction_delta", b"compaction_delta", "delta", b"delta", "input_json_delta", b"input_json_delta", "opaque_json", b"opaque_json", "signature_delta", b"signature_delta", "text_delta", b"text_delta", "thinking_delta", b"thinking_delta"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations_delta", b"citations_delta", "delta", b"delta", "input_json_delta", b"input_json_delta", "opaque_json", b"opaque_json", "signature_delta", b"signature_delta", "text_delta", b"text_delta", "thinking_delta", b"thinking_delta", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations_delta", b"citations_delta", "compaction_delta", b"compaction_delta", "delta", b"delta", "input_json_delta", b"input_json_delta", "opaque_json", b"opaque_json", "signature_delta", b"signature_delta", "text_delta", b"text_delta", "thinking_delta", b"thinking_delta", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_delta: _TypeAlias = _typing.Literal["text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta", "opaque_json"]  # noqa: Y015
+    _WhichOneofReturnType_delta: _TypeAlias = _typing.Literal["text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta", "compaction_delta", "opaque_json"]  # noqa: Y015
     _WhichOneofArgType_delta: _TypeAlias = _typing.Literal["delta", b"delta"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_delta) -> _WhichOneofReturnType_delta | None: ...
 
@@ -1224,22 +1288,28 @@ class ThinkingDelta(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     THINKING_FIELD_NUMBER: _builtins.int
+    ESTIMATED_TOKENS_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     thinking: _builtins.str
     """The piece."""
+    estimated_tokens: _builtins.int
+    """Tokens of thinking so far, roughly. Needs beta `thinking-token-count-2026-05-13`."""
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
     def __init__(
         self,
         *,
         thinking: _builtins.str = ...,
+        estimated_tokens: _builtins.int | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_estimated_tokens", b"_estimated_tokens", "estimated_tokens", b"estimated_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_json", b"extra_json", "thinking", b"thinking"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_estimated_tokens", b"_estimated_tokens", "estimated_tokens", b"estimated_tokens", "extra_json", b"extra_json", "thinking", b"thinking"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__estimated_tokens: _TypeAlias = _typing.Literal["estimated_tokens"]  # noqa: Y015
+    _WhichOneofArgType__estimated_tokens: _TypeAlias = _typing.Literal["_estimated_tokens", b"_estimated_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__estimated_tokens) -> _WhichOneofReturnType__estimated_tokens | None: ...
 
 Global___ThinkingDelta: _TypeAlias = ThinkingDelta  # noqa: Y015
 
@@ -1324,6 +1394,43 @@ class CitationsDelta(_message.Message):
 Global___CitationsDelta: _TypeAlias = CitationsDelta  # noqa: Y015
 
 @_typing.final
+class CompactionDelta(_message.Message):
+    """A piece of a compaction block."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_CONTENT_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    content: _builtins.str
+    """More of the summary, to be appended."""
+    encrypted_content: _builtins.str
+    """The API's own notes, whole. Opaque."""
+    extra_json: _builtins.str
+    """What else the object holds, as a JSON object."""
+    def __init__(
+        self,
+        *,
+        content: _builtins.str | None = ...,
+        encrypted_content: _builtins.str | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_content", b"_content", "_encrypted_content", b"_encrypted_content", "content", b"content", "encrypted_content", b"encrypted_content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_content", b"_content", "_encrypted_content", b"_encrypted_content", "content", b"content", "encrypted_content", b"encrypted_content", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__content: _TypeAlias = _typing.Literal["content"]  # noqa: Y015
+    _WhichOneofArgType__content: _TypeAlias = _typing.Literal["_content", b"_content"]  # noqa: Y015
+    _WhichOneofReturnType__encrypted_content: _TypeAlias = _typing.Literal["encrypted_content"]  # noqa: Y015
+    _WhichOneofArgType__encrypted_content: _TypeAlias = _typing.Literal["_encrypted_content", b"_encrypted_content"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__content) -> _WhichOneofReturnType__content | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__encrypted_content) -> _WhichOneofReturnType__encrypted_content | None: ...
+
+Global___CompactionDelta: _TypeAlias = CompactionDelta  # noqa: Y015
+
+@_typing.final
 class ContentBlockStop(_message.Message):
     """A block is whole."""
 
@@ -1357,6 +1464,8 @@ class MessageDelta(_message.Message):
 
     DELTA_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    CONTEXT_MANAGEMENT_FIELD_NUMBER: _builtins.int
+    INPUT_TRANSFORMATIONS_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
@@ -1368,16 +1477,26 @@ class MessageDelta(_message.Message):
     def usage(self) -> Global___Usage:
         """Tokens so far; counts are totals, not additions."""
 
+    @_builtins.property
+    def context_management(self) -> _context_pb2.ContextManagementResult:
+        """What context management has done. Beta."""
+
+    @_builtins.property
+    def input_transformations(self) -> _containers.RepeatedCompositeFieldContainer[_outcome_pb2.InputTransformation]:
+        """What the API did to the request before Claude saw it. Beta."""
+
     def __init__(
         self,
         *,
         delta: Global___MessageChange | None = ...,
         usage: Global___Usage | None = ...,
+        context_management: _context_pb2.ContextManagementResult | None = ...,
+        input_transformations: _abc.Iterable[_outcome_pb2.InputTransformation] | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context_management", b"context_management", "delta", b"delta", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "extra_json", b"extra_json", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_management", b"context_management", "delta", b"delta", "extra_json", b"extra_json", "input_transformations", b"input_transformations", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1392,6 +1511,8 @@ class MessageChange(_message.Message):
     STOP_REASON_FIELD_NUMBER: _builtins.int
     STOP_REASON_RAW_FIELD_NUMBER: _builtins.int
     STOP_SEQUENCE_FIELD_NUMBER: _builtins.int
+    STOP_DETAILS_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     stop_reason: Global___StopReason.ValueType
     """Why the turn ended. Unspecified for reasons that are newer than this version."""
@@ -1401,17 +1522,27 @@ class MessageChange(_message.Message):
     """The stop sequence that was met, if one was."""
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def stop_details(self) -> _outcome_pb2.StopDetails:
+        """Why the turn ended, in detail. Set if it was refused."""
+
+    @_builtins.property
+    def container(self) -> _params_pb2.Container:
+        """The container that code ran in."""
+
     def __init__(
         self,
         *,
         stop_reason: Global___StopReason.ValueType = ...,
         stop_reason_raw: _builtins.str = ...,
         stop_sequence: _builtins.str | None = ...,
+        stop_details: _outcome_pb2.StopDetails | None = ...,
+        container: _params_pb2.Container | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence", "stop_sequence", b"stop_sequence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence", "container", b"container", "stop_details", b"stop_details", "stop_sequence", b"stop_sequence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence", "extra_json", b"extra_json", "stop_reason", b"stop_reason", "stop_reason_raw", b"stop_reason_raw", "stop_sequence", b"stop_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence", "container", b"container", "extra_json", b"extra_json", "stop_details", b"stop_details", "stop_reason", b"stop_reason", "stop_reason_raw", b"stop_reason_raw", "stop_sequence", b"stop_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__stop_sequence: _TypeAlias = _typing.Literal["stop_sequence"]  # noqa: Y015
     _WhichOneofArgType__stop_sequence: _TypeAlias = _typing.Literal["_stop_sequence", b"_stop_sequence"]  # noqa: Y015
@@ -1529,20 +1660,26 @@ class CountTokensResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CONTEXT_MANAGEMENT_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Tokens of the input; an estimate by the API's own word."""
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
+    @_builtins.property
+    def context_management(self) -> _context_pb2.ContextManagementCount:
+        """What context management would do; the count above is after it. Beta."""
+
     def __init__(
         self,
         *,
         input_tokens: _builtins.int | None = ...,
+        context_management: _context_pb2.ContextManagementCount | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "input_tokens", b"input_tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "context_management", b"context_management", "input_tokens", b"input_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "extra_json", b"extra_json", "input_tokens", b"input_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens", "context_management", b"context_management", "extra_json", b"extra_json", "input_tokens", b"input_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_tokens: _TypeAlias = _typing.Literal["input_tokens"]  # noqa: Y015
     _WhichOneofArgType__input_tokens: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens"]  # noqa: Y015

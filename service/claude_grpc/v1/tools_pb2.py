@@ -22,11 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from claude_grpc.v1 import content_pb2 as claude__grpc_dot_v1_dot_content__pb2
+from claude_grpc.v1 import cache_pb2 as claude__grpc_dot_v1_dot_cache__pb2
+from claude_grpc.v1 import mcp_pb2 as claude__grpc_dot_v1_dot_mcp__pb2
+from claude_grpc.v1 import tool_families_pb2 as claude__grpc_dot_v1_dot_tool__families__pb2
+from claude_grpc.v1 import web_tools_pb2 as claude__grpc_dot_v1_dot_web__tools__pb2
 from claude_grpc.v1 import wire_pb2 as claude__grpc_dot_v1_dot_wire__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63laude_grpc/v1/tools.proto\x12\x0e\x63laude_grpc.v1\x1a\x1c\x63laude_grpc/v1/content.proto\x1a\x19\x63laude_grpc/v1/wire.proto\"\x81\x01\n\x04Tool\x12\x14\n\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x38\x01\x12<\n\x06\x63ustom\x18\x02 \x01(\x0b\x32\x1a.claude_grpc.v1.CustomToolB\x0e\xa2\xbb\x18\n*\x06\x63ustom0\x01H\x00\x12\x1d\n\x0bopaque_json\x18\x63 \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00\x42\x06\n\x04tool\"\xac\x03\n\nCustomTool\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xa2\xbb\x18\x04\x18\x01 \x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x11input_schema_json\x18\x03 \x01(\tB\x16\xa2\xbb\x18\x12\n\x0cinput_schema\x10\x02\x18\x01\x12\x33\n\x13input_examples_json\x18\x04 \x03(\tB\x16\xa2\xbb\x18\x12\n\x0einput_examples\x10\x02\x12\x13\n\x06strict\x18\x05 \x01(\x08H\x01\x88\x01\x01\x12\x1a\n\rdefer_loading\x18\x06 \x01(\x08H\x02\x88\x01\x01\x12\"\n\x15\x65\x61ger_input_streaming\x18\x07 \x01(\x08H\x03\x88\x01\x01\x12\x17\n\x0f\x61llowed_callers\x18\x08 \x03(\t\x12\x33\n\rcache_control\x18\t \x01(\x0b\x32\x1c.claude_grpc.v1.CacheControl\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\x0e\n\x0c_descriptionB\t\n\x07_strictB\x10\n\x0e_defer_loadingB\x18\n\x16_eager_input_streaming\"\xb8\x02\n\nToolChoice\x12\x14\n\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x38\x01\x12:\n\x04\x61uto\x18\x02 \x01(\x0b\x32\x1e.claude_grpc.v1.ToolChoiceAutoB\n\xa2\xbb\x18\x06*\x04\x61utoH\x00\x12\x37\n\x03\x61ny\x18\x03 \x01(\x0b\x32\x1d.claude_grpc.v1.ToolChoiceAnyB\t\xa2\xbb\x18\x05*\x03\x61nyH\x00\x12:\n\x04tool\x18\x04 \x01(\x0b\x32\x1e.claude_grpc.v1.ToolChoiceToolB\n\xa2\xbb\x18\x06*\x04toolH\x00\x12:\n\x04none\x18\x05 \x01(\x0b\x32\x1e.claude_grpc.v1.ToolChoiceNoneB\n\xa2\xbb\x18\x06*\x04noneH\x00\x12\x1d\n\x0bopaque_json\x18\x63 \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00\x42\x08\n\x06\x63hoice\"r\n\x0eToolChoiceAuto\x12&\n\x19\x64isable_parallel_tool_use\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\x1c\n\x1a_disable_parallel_tool_use\"q\n\rToolChoiceAny\x12&\n\x19\x64isable_parallel_tool_use\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\x1c\n\x1a_disable_parallel_tool_use\"\x8a\x01\n\x0eToolChoiceTool\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xa2\xbb\x18\x04\x18\x01 \x01\x12&\n\x19\x64isable_parallel_tool_use\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\x1c\n\x1a_disable_parallel_tool_use\",\n\x0eToolChoiceNone\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42{\n\x11\x64\x65v.claudegrpc.v1B\nToolsProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63laude_grpc/v1/tools.proto\x12\x0e\x63laude_grpc.v1\x1a\x1a\x63laude_grpc/v1/cache.proto\x1a\x18\x63laude_grpc/v1/mcp.proto\x1a\"claude_grpc/v1/tool_families.proto\x1a\x1e\x63laude_grpc/v1/web_tools.proto\x1a\x19\x63laude_grpc/v1/wire.proto\"\xbe\n\n\x04Tool\x12\x14\n\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x38\x01\x12<\n\x06\x63ustom\x18\x02 \x01(\x0b\x32\x1a.claude_grpc.v1.CustomToolB\x0e\xa2\xbb\x18\n*\x06\x63ustom0\x01H\x00\x12Z\n\nweb_search\x18\x03 \x01(\x0b\x32\x1d.claude_grpc.v1.WebSearchToolB%\xa2\xbb\x18!b\nweb_searchj\x13web_search_20260318H\x00\x12V\n\tweb_fetch\x18\x04 \x01(\x0b\x32\x1c.claude_grpc.v1.WebFetchToolB#\xa2\xbb\x18\x1f\x62\tweb_fetchj\x12web_fetch_20260318H\x00\x12j\n\x0e\x63ode_execution\x18\x05 \x01(\x0b\x32!.claude_grpc.v1.CodeExecutionToolB-\xa2\xbb\x18)b\x0e\x63ode_executionj\x17\x63ode_execution_20260521H\x00\x12\x43\n\x04\x62\x61sh\x18\x06 \x01(\x0b\x32\x18.claude_grpc.v1.BashToolB\x19\xa2\xbb\x18\x15\x62\x04\x62\x61shj\rbash_20250124H\x00\x12^\n\x0btext_editor\x18\x07 \x01(\x0b\x32\x1e.claude_grpc.v1.TextEditorToolB\'\xa2\xbb\x18#b\x0btext_editorj\x14text_editor_20250728H\x00\x12S\n\x08\x63omputer\x18\x08 \x01(\x0b\x32\x1c.claude_grpc.v1.ComputerToolB!\xa2\xbb\x18\x1d\x62\x08\x63omputerj\x11\x63omputer_20251124H\x00\x12K\n\x06memory\x18\t \x01(\x0b\x32\x1a.claude_grpc.v1.MemoryToolB\x1d\xa2\xbb\x18\x19\x62\x06memoryj\x0fmemory_20250818H\x00\x12n\n\x10tool_search_bm25\x18\n \x01(\x0b\x32\x1e.claude_grpc.v1.ToolSearchToolB2\xa2\xbb\x18.*\x15tool_search_tool_bm25b\x15tool_search_tool_bm25H\x00\x12q\n\x11tool_search_regex\x18\x0b \x01(\x0b\x32\x1e.claude_grpc.v1.ToolSearchToolB4\xa2\xbb\x18\x30*\x16tool_search_tool_regexb\x16tool_search_tool_regexH\x00\x12O\n\x07\x61\x64visor\x18\x0c \x01(\x0b\x32\x1b.claude_grpc.v1.AdvisorToolB\x1f\xa2\xbb\x18\x1b\x62\x07\x61\x64visorj\x10\x61\x64visor_20260301H\x00\x12j\n\x0f\x62rowser_toolset\x18\r \x01(\x0b\x32\x1e.claude_grpc.v1.BrowserToolsetB/\xa2\xbb\x18+b\x0f\x62rowser_toolsetj\x18\x62rowser_toolset_20260801H\x00\x12n\n\x10\x63omputer_toolset\x18\x0e \x01(\x0b\x32\x1f.claude_grpc.v1.ComputerToolsetB1\xa2\xbb\x18-b\x10\x63omputer_toolsetj\x19\x63omputer_toolset_20260801H\x00\x12\x44\n\x0bmcp_toolset\x18\x0f \x01(\x0b\x32\x1a.claude_grpc.v1.McpToolsetB\x11\xa2\xbb\x18\r*\x0bmcp_toolsetH\x00\x12\x1d\n\x0bopaque_json\x18\x63 \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00\x42\x06\n\x04tool\"\xac\x03\n\nCustomTool\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xa2\xbb\x18\x04\x18\x01 \x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x11input_schema_json\x18\x03 \x01(\tB\x16\xa2\xbb\x18\x12\n\x0cinput_schema\x10\x02\x18\x01\x12\x33\n\x13input_examples_json\x18\x04 \x03(\tB\x16\xa2\xbb\x18\x12\n\x0einput_examples\x10\x02\x12\x13\n\x06strict\x18\x05 \x01(\x08H\x01\x88\x01\x01\x12\x1a\n\rdefer_loading\x18\x06 \x01(\x08H\x02\x88\x01\x01\x12\"\n\x15\x65\x61ger_input_streaming\x18\x07 \x01(\x08H\x03\x88\x01\x01\x12\x17\n\x0f\x61llowed_callers\x18\x08 \x03(\t\x12\x33\n\rcache_control\x18\t \x01(\x0b\x32\x1c.claude_grpc.v1.CacheControl\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\x0e\n\x0c_descriptionB\t\n\x07_strictB\x10\n\x0e_defer_loadingB\x18\n\x16_eager_input_streaming\"\xb8\x02\n\nToolChoice\x12\x14\n\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x02\x38\x01\x12:\n\x04\x61uto\x18\x02 \x01(\x0b\x32\x1e.claude_grpc.v1.ToolChoiceAutoB\n\xa2\xbb\x18\x06*\x04\x61utoH\x00\x12\x37\n\x03\x61ny\x18\x03 \x01(\x0b\x32\x1d.claude_grpc.v1.ToolChoiceAnyB\t\xa2\xbb\x18\x05*\x03\x61nyH\x00\x12:\n\x04tool\x18\x04 \x01(\x0b\x32\x1e.claude_grpc.v1.ToolChoiceToolB\n\xa2\xbb\x18\x06*\x04toolH\x00\x12:\n\x04none\x18\x05 \x01(\x0b\x32\x1e.claude_grpc.v1.ToolChoiceNoneB\n\xa2\xbb\x18\x06*\x04noneH\x00\x12\x1d\n\x0bopaque_json\x18\x63 \x01(\tB\x06\xa2\xbb\x18\x02@\x01H\x00\x42\x08\n\x06\x63hoice\"r\n\x0eToolChoiceAuto\x12&\n\x19\x64isable_parallel_tool_use\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\x1c\n\x1a_disable_parallel_tool_use\"q\n\rToolChoiceAny\x12&\n\x19\x64isable_parallel_tool_use\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\x1c\n\x1a_disable_parallel_tool_use\"\x8a\x01\n\x0eToolChoiceTool\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xa2\xbb\x18\x04\x18\x01 \x01\x12&\n\x19\x64isable_parallel_tool_use\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\x1c\n\x1a_disable_parallel_tool_use\",\n\x0eToolChoiceNone\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42{\n\x11\x64\x65v.claudegrpc.v1B\nToolsProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +41,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOL'].fields_by_name['type']._serialized_options = b'\242\273\030\0028\001'
   _globals['_TOOL'].fields_by_name['custom']._loaded_options = None
   _globals['_TOOL'].fields_by_name['custom']._serialized_options = b'\242\273\030\n*\006custom0\001'
+  _globals['_TOOL'].fields_by_name['web_search']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['web_search']._serialized_options = b'\242\273\030!b\nweb_searchj\023web_search_20260318'
+  _globals['_TOOL'].fields_by_name['web_fetch']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['web_fetch']._serialized_options = b'\242\273\030\037b\tweb_fetchj\022web_fetch_20260318'
+  _globals['_TOOL'].fields_by_name['code_execution']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['code_execution']._serialized_options = b'\242\273\030)b\016code_executionj\027code_execution_20260521'
+  _globals['_TOOL'].fields_by_name['bash']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['bash']._serialized_options = b'\242\273\030\025b\004bashj\rbash_20250124'
+  _globals['_TOOL'].fields_by_name['text_editor']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['text_editor']._serialized_options = b'\242\273\030#b\013text_editorj\024text_editor_20250728'
+  _globals['_TOOL'].fields_by_name['computer']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['computer']._serialized_options = b'\242\273\030\035b\010computerj\021computer_20251124'
+  _globals['_TOOL'].fields_by_name['memory']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['memory']._serialized_options = b'\242\273\030\031b\006memoryj\017memory_20250818'
+  _globals['_TOOL'].fields_by_name['tool_search_bm25']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['tool_search_bm25']._serialized_options = b'\242\273\030.*\025tool_search_tool_bm25b\025tool_search_tool_bm25'
+  _globals['_TOOL'].fields_by_name['tool_search_regex']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['tool_search_regex']._serialized_options = b'\242\273\0300*\026tool_search_tool_regexb\026tool_search_tool_regex'
+  _globals['_TOOL'].fields_by_name['advisor']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['advisor']._serialized_options = b'\242\273\030\033b\007advisorj\020advisor_20260301'
+  _globals['_TOOL'].fields_by_name['browser_toolset']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['browser_toolset']._serialized_options = b'\242\273\030+b\017browser_toolsetj\030browser_toolset_20260801'
+  _globals['_TOOL'].fields_by_name['computer_toolset']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['computer_toolset']._serialized_options = b'\242\273\030-b\020computer_toolsetj\031computer_toolset_20260801'
+  _globals['_TOOL'].fields_by_name['mcp_toolset']._loaded_options = None
+  _globals['_TOOL'].fields_by_name['mcp_toolset']._serialized_options = b'\242\273\030\r*\013mcp_toolset'
   _globals['_TOOL'].fields_by_name['opaque_json']._loaded_options = None
   _globals['_TOOL'].fields_by_name['opaque_json']._serialized_options = b'\242\273\030\002@\001'
   _globals['_CUSTOMTOOL'].fields_by_name['name']._loaded_options = None
@@ -70,18 +99,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLCHOICETOOL'].fields_by_name['extra_json']._serialized_options = b'\242\273\030\002H\001'
   _globals['_TOOLCHOICENONE'].fields_by_name['extra_json']._loaded_options = None
   _globals['_TOOLCHOICENONE'].fields_by_name['extra_json']._serialized_options = b'\242\273\030\002H\001'
-  _globals['_TOOL']._serialized_start=104
-  _globals['_TOOL']._serialized_end=233
-  _globals['_CUSTOMTOOL']._serialized_start=236
-  _globals['_CUSTOMTOOL']._serialized_end=664
-  _globals['_TOOLCHOICE']._serialized_start=667
-  _globals['_TOOLCHOICE']._serialized_end=979
-  _globals['_TOOLCHOICEAUTO']._serialized_start=981
-  _globals['_TOOLCHOICEAUTO']._serialized_end=1095
-  _globals['_TOOLCHOICEANY']._serialized_start=1097
-  _globals['_TOOLCHOICEANY']._serialized_end=1210
-  _globals['_TOOLCHOICETOOL']._serialized_start=1213
-  _globals['_TOOLCHOICETOOL']._serialized_end=1351
-  _globals['_TOOLCHOICENONE']._serialized_start=1353
-  _globals['_TOOLCHOICENONE']._serialized_end=1397
+  _globals['_TOOL']._serialized_start=196
+  _globals['_TOOL']._serialized_end=1538
+  _globals['_CUSTOMTOOL']._serialized_start=1541
+  _globals['_CUSTOMTOOL']._serialized_end=1969
+  _globals['_TOOLCHOICE']._serialized_start=1972
+  _globals['_TOOLCHOICE']._serialized_end=2284
+  _globals['_TOOLCHOICEAUTO']._serialized_start=2286
+  _globals['_TOOLCHOICEAUTO']._serialized_end=2400
+  _globals['_TOOLCHOICEANY']._serialized_start=2402
+  _globals['_TOOLCHOICEANY']._serialized_end=2515
+  _globals['_TOOLCHOICETOOL']._serialized_start=2518
+  _globals['_TOOLCHOICETOOL']._serialized_end=2656
+  _globals['_TOOLCHOICENONE']._serialized_start=2658
+  _globals['_TOOLCHOICENONE']._serialized_end=2702
 # @@protoc_insertion_point(module_scope)

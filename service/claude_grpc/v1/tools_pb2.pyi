@@ -3,7 +3,10 @@
 isort:skip_file
 Tools that Claude may call, and the choice among them."""
 
-from claude_grpc.v1 import content_pb2 as _content_pb2
+from claude_grpc.v1 import cache_pb2 as _cache_pb2
+from claude_grpc.v1 import mcp_pb2 as _mcp_pb2
+from claude_grpc.v1 import tool_families_pb2 as _tool_families_pb2
+from claude_grpc.v1 import web_tools_pb2 as _web_tools_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -27,27 +30,107 @@ class Tool(_message.Message):
 
     TYPE_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
+    WEB_SEARCH_FIELD_NUMBER: _builtins.int
+    WEB_FETCH_FIELD_NUMBER: _builtins.int
+    CODE_EXECUTION_FIELD_NUMBER: _builtins.int
+    BASH_FIELD_NUMBER: _builtins.int
+    TEXT_EDITOR_FIELD_NUMBER: _builtins.int
+    COMPUTER_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    TOOL_SEARCH_BM25_FIELD_NUMBER: _builtins.int
+    TOOL_SEARCH_REGEX_FIELD_NUMBER: _builtins.int
+    ADVISOR_FIELD_NUMBER: _builtins.int
+    BROWSER_TOOLSET_FIELD_NUMBER: _builtins.int
+    COMPUTER_TOOLSET_FIELD_NUMBER: _builtins.int
+    MCP_TOOLSET_FIELD_NUMBER: _builtins.int
     OPAQUE_JSON_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """The API's `type`. May be left empty for a custom tool; the API's own tools have a dated one."""
+    """The API's `type`. May be left empty for `custom`, `mcp_toolset` and the tool searches; must be the dated one, such
+    as `web_search_20260318`, for all others. A date that is newer than this version is fine.
+    """
     opaque_json: _builtins.str
     """Any other tool, as the JSON object the API knows. Passed on byte by byte."""
     @_builtins.property
     def custom(self) -> Global___CustomTool:
         """A tool that the caller runs."""
 
+    @_builtins.property
+    def web_search(self) -> _web_tools_pb2.WebSearchTool:
+        """Searches the web."""
+
+    @_builtins.property
+    def web_fetch(self) -> _web_tools_pb2.WebFetchTool:
+        """Reads pages of the web."""
+
+    @_builtins.property
+    def code_execution(self) -> _tool_families_pb2.CodeExecutionTool:
+        """Runs code in a container of the API."""
+
+    @_builtins.property
+    def bash(self) -> _tool_families_pb2.BashTool:
+        """Runs shell commands at the caller's."""
+
+    @_builtins.property
+    def text_editor(self) -> _tool_families_pb2.TextEditorTool:
+        """Reads and changes the caller's text files."""
+
+    @_builtins.property
+    def computer(self) -> _tool_families_pb2.ComputerTool:
+        """Works the caller's screen. Beta."""
+
+    @_builtins.property
+    def memory(self) -> _tool_families_pb2.MemoryTool:
+        """Keeps notes at the caller's."""
+
+    @_builtins.property
+    def tool_search_bm25(self) -> _tool_families_pb2.ToolSearchTool:
+        """Finds tools by words. Type `tool_search_tool_bm25` or `tool_search_tool_bm25_20251119`."""
+
+    @_builtins.property
+    def tool_search_regex(self) -> _tool_families_pb2.ToolSearchTool:
+        """Finds tools by patterns. Type `tool_search_tool_regex` or `tool_search_tool_regex_20251119`."""
+
+    @_builtins.property
+    def advisor(self) -> _tool_families_pb2.AdvisorTool:
+        """Asks a second model. Beta."""
+
+    @_builtins.property
+    def browser_toolset(self) -> _tool_families_pb2.BrowserToolset:
+        """Works the caller's browser."""
+
+    @_builtins.property
+    def computer_toolset(self) -> _tool_families_pb2.ComputerToolset:
+        """Works the caller's screen."""
+
+    @_builtins.property
+    def mcp_toolset(self) -> _mcp_pb2.McpToolset:
+        """All tools of an MCP server. Beta."""
+
     def __init__(
         self,
         *,
         type: _builtins.str = ...,
         custom: Global___CustomTool | None = ...,
+        web_search: _web_tools_pb2.WebSearchTool | None = ...,
+        web_fetch: _web_tools_pb2.WebFetchTool | None = ...,
+        code_execution: _tool_families_pb2.CodeExecutionTool | None = ...,
+        bash: _tool_families_pb2.BashTool | None = ...,
+        text_editor: _tool_families_pb2.TextEditorTool | None = ...,
+        computer: _tool_families_pb2.ComputerTool | None = ...,
+        memory: _tool_families_pb2.MemoryTool | None = ...,
+        tool_search_bm25: _tool_families_pb2.ToolSearchTool | None = ...,
+        tool_search_regex: _tool_families_pb2.ToolSearchTool | None = ...,
+        advisor: _tool_families_pb2.AdvisorTool | None = ...,
+        browser_toolset: _tool_families_pb2.BrowserToolset | None = ...,
+        computer_toolset: _tool_families_pb2.ComputerToolset | None = ...,
+        mcp_toolset: _mcp_pb2.McpToolset | None = ...,
         opaque_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "opaque_json", b"opaque_json", "tool", b"tool"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advisor", b"advisor", "bash", b"bash", "browser_toolset", b"browser_toolset", "code_execution", b"code_execution", "computer", b"computer", "computer_toolset", b"computer_toolset", "custom", b"custom", "mcp_toolset", b"mcp_toolset", "memory", b"memory", "opaque_json", b"opaque_json", "text_editor", b"text_editor", "tool", b"tool", "tool_search_bm25", b"tool_search_bm25", "tool_search_regex", b"tool_search_regex", "web_fetch", b"web_fetch", "web_search", b"web_search"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "opaque_json", b"opaque_json", "tool", b"tool", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisor", b"advisor", "bash", b"bash", "browser_toolset", b"browser_toolset", "code_execution", b"code_execution", "computer", b"computer", "computer_toolset", b"computer_toolset", "custom", b"custom", "mcp_toolset", b"mcp_toolset", "memory", b"memory", "opaque_json", b"opaque_json", "text_editor", b"text_editor", "tool", b"tool", "tool_search_bm25", b"tool_search_bm25", "tool_search_regex", b"tool_search_regex", "type", b"type", "web_fetch", b"web_fetch", "web_search", b"web_search"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_tool: _TypeAlias = _typing.Literal["custom", "opaque_json"]  # noqa: Y015
+    _WhichOneofReturnType_tool: _TypeAlias = _typing.Literal["custom", "web_search", "web_fetch", "code_execution", "bash", "text_editor", "computer", "memory", "tool_search_bm25", "tool_search_regex", "advisor", "browser_toolset", "computer_toolset", "mcp_toolset", "opaque_json"]  # noqa: Y015
     _WhichOneofArgType_tool: _TypeAlias = _typing.Literal["tool", b"tool"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_tool) -> _WhichOneofReturnType_tool | None: ...
 
@@ -92,7 +175,7 @@ class CustomTool(_message.Message):
         """Who may call the tool: `direct` (default), `code_execution_20260120` …"""
 
     @_builtins.property
-    def cache_control(self) -> _content_pb2.CacheControl:
+    def cache_control(self) -> _cache_pb2.CacheControl:
         """Cache mark."""
 
     def __init__(
@@ -106,7 +189,7 @@ class CustomTool(_message.Message):
         defer_loading: _builtins.bool | None = ...,
         eager_input_streaming: _builtins.bool | None = ...,
         allowed_callers: _abc.Iterable[_builtins.str] | None = ...,
-        cache_control: _content_pb2.CacheControl | None = ...,
+        cache_control: _cache_pb2.CacheControl | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_defer_loading", b"_defer_loading", "_description", b"_description", "_eager_input_streaming", b"_eager_input_streaming", "_strict", b"_strict", "cache_control", b"cache_control", "defer_loading", b"defer_loading", "description", b"description", "eager_input_streaming", b"eager_input_streaming", "strict", b"strict"]  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63laude_grpc/v1/wire.proto\x12\x0e\x63laude_grpc.v1\x1a google/protobuf/descriptor.proto\"\xdf\x01\n\tFieldWire\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04json\x18\x02 \x01(\x0e\x32\x18.claude_grpc.v1.JsonKind\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x10\n\x08nonempty\x18\x04 \x01(\x08\x12\x0b\n\x03tag\x18\x05 \x01(\t\x12\x0f\n\x07untyped\x18\x06 \x01(\x08\x12\x15\n\rdiscriminator\x18\x07 \x01(\x08\x12\x0e\n\x06opaque\x18\x08 \x01(\x08\x12\r\n\x05\x65xtra\x18\t \x01(\x08\x12\x0f\n\x07gateway\x18\n \x01(\x08\x12\x13\n\x0b\x63reate_only\x18\x0b \x01(\x08\"\x1b\n\x0bMessageWire\x12\x0c\n\x04type\x18\x01 \x01(\t*N\n\x08JsonKind\x12\x19\n\x15JSON_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rJSON_KIND_ANY\x10\x01\x12\x14\n\x10JSON_KIND_OBJECT\x10\x02:H\n\x04wire\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x19.claude_grpc.v1.FieldWire:S\n\x0bwire_object\x12\x1f.google.protobuf.MessageOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1b.claude_grpc.v1.MessageWire:5\n\x08spelling\x12!.google.protobuf.EnumValueOptions\x18\xb6\x87\x03 \x01(\tBz\n\x11\x64\x65v.claudegrpc.v1B\tWireProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63laude_grpc/v1/wire.proto\x12\x0e\x63laude_grpc.v1\x1a google/protobuf/descriptor.proto\"\x9d\x02\n\tFieldWire\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04json\x18\x02 \x01(\x0e\x32\x18.claude_grpc.v1.JsonKind\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x10\n\x08nonempty\x18\x04 \x01(\x08\x12\x0b\n\x03tag\x18\x05 \x01(\t\x12\x0f\n\x07untyped\x18\x06 \x01(\x08\x12\x15\n\rdiscriminator\x18\x07 \x01(\x08\x12\x0e\n\x06opaque\x18\x08 \x01(\x08\x12\r\n\x05\x65xtra\x18\t \x01(\x08\x12\x0f\n\x07gateway\x18\n \x01(\x08\x12\x13\n\x0b\x63reate_only\x18\x0b \x01(\x08\x12\x0e\n\x06\x66\x61mily\x18\x0c \x01(\t\x12\x0f\n\x07\x65xample\x18\r \x01(\t\x12\x0b\n\x03key\x18\x0e \x01(\x08\x12\x0e\n\x06unless\x18\x0f \x01(\t\"\x1b\n\x0bMessageWire\x12\x0c\n\x04type\x18\x01 \x01(\t*N\n\x08JsonKind\x12\x19\n\x15JSON_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rJSON_KIND_ANY\x10\x01\x12\x14\n\x10JSON_KIND_OBJECT\x10\x02:H\n\x04wire\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x19.claude_grpc.v1.FieldWire:S\n\x0bwire_object\x12\x1f.google.protobuf.MessageOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x1b.claude_grpc.v1.MessageWire:5\n\x08spelling\x12!.google.protobuf.EnumValueOptions\x18\xb6\x87\x03 \x01(\tBz\n\x11\x64\x65v.claudegrpc.v1B\tWireProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,10 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'claude_grpc.v1.wire_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021dev.claudegrpc.v1B\tWireProtoP\001ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\252\002\rClaudeGrpc.V1'
-  _globals['_JSONKIND']._serialized_start=334
-  _globals['_JSONKIND']._serialized_end=412
+  _globals['_JSONKIND']._serialized_start=396
+  _globals['_JSONKIND']._serialized_end=474
   _globals['_FIELDWIRE']._serialized_start=80
-  _globals['_FIELDWIRE']._serialized_end=303
-  _globals['_MESSAGEWIRE']._serialized_start=305
-  _globals['_MESSAGEWIRE']._serialized_end=332
+  _globals['_FIELDWIRE']._serialized_end=365
+  _globals['_MESSAGEWIRE']._serialized_start=367
+  _globals['_MESSAGEWIRE']._serialized_end=394
 # @@protoc_insertion_point(module_scope)

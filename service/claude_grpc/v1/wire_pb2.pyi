@@ -12,8 +12,9 @@ The rules that hold without an option:
 - A field with presence (`optional`, a message) is written if it is set; one without is written if it is not zero or
   empty, or if it is `required`.
 - `bytes` is base64 text. 64-bit integers are JSON numbers.
-- Two fields of one message may share a JSON key if they differ in kind: a string and a list, a list and an object.
-  An enum and a string that share a key are a value and its raw spelling.
+- Two fields of one message may share a JSON key if they differ in shape: bool, number, string, list, object. An enum
+  and a string that share a key are a value and its raw spelling.
+- A list of messages that have a `key` field is a JSON object: their objects by their keys, in order.
 - Whatever of an object has no place in its message, because the key is unknown, the value is `null`, of another
   kind, or would not come back as it was, stays in the `extra` field as JSON, and is written back from there.
 """
@@ -75,6 +76,10 @@ class FieldWire(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
     CREATE_ONLY_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    EXAMPLE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    UNLESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """JSON key, where it is not the field's own name."""
     json: Global___JsonKind.ValueType
@@ -86,7 +91,9 @@ class FieldWire(_message.Message):
     nonempty: _builtins.bool
     """In a request the string or list must not be empty."""
     tag: _builtins.str
-    """On a field of a oneof: the value of `type` that this arm stands for."""
+    """On a field of a oneof: the value of `type` that this arm stands for, and that is written where the message has
+    none.
+    """
     untyped: _builtins.bool
     """On a field of a oneof: the arm also stands for objects that have no `type`, and the message's `type` is written
     only where it is set.
@@ -101,6 +108,17 @@ class FieldWire(_message.Message):
     """The field is the gateway's own and not part of the JSON."""
     create_only: _builtins.bool
     """The API takes the field when a message is created, and not when tokens are counted; the gateway then leaves it out."""
+    family: _builtins.str
+    """On a field of a oneof: the arm stands for each `type` of this name with a date behind it, `<family>_20260318`, that
+    is no other arm's tag. The message's `type` says which. An arm may have a tag as well; without one, `type` must be
+    set.
+    """
+    example: _builtins.str
+    """On a field of a oneof with a family: a `type` of the family, for those who forget it."""
+    key: _builtins.bool
+    """The string is no member of the object but the key under which it stands in the object above it."""
+    unless: _builtins.str
+    """Name of another field of the message that makes this one needless where it is set."""
     def __init__(
         self,
         *,
@@ -115,10 +133,14 @@ class FieldWire(_message.Message):
         extra: _builtins.bool = ...,
         gateway: _builtins.bool = ...,
         create_only: _builtins.bool = ...,
+        family: _builtins.str = ...,
+        example: _builtins.str = ...,
+        key: _builtins.bool = ...,
+        unless: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_only", b"create_only", "discriminator", b"discriminator", "extra", b"extra", "gateway", b"gateway", "json", b"json", "name", b"name", "nonempty", b"nonempty", "opaque", b"opaque", "required", b"required", "tag", b"tag", "untyped", b"untyped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_only", b"create_only", "discriminator", b"discriminator", "example", b"example", "extra", b"extra", "family", b"family", "gateway", b"gateway", "json", b"json", "key", b"key", "name", b"name", "nonempty", b"nonempty", "opaque", b"opaque", "required", b"required", "tag", b"tag", "unless", b"unless", "untyped", b"untyped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
