@@ -361,12 +361,12 @@ async def test_the_last_caller_that_leaves_closes_the_connection(engine: str, ho
         batch_id = await create(stack)
         stack.simulator.script("slow-headers")
         request = WatchMessageBatchRequest(batch_id=batch_id)
-        call = stack.batches.WatchMessageBatch(request, timeout=0.5 if how == "deadline" else None)
+        call = stack.batches.WatchMessageBatch(request, timeout=2 if how == "deadline" else None)
         reading = asyncio.ensure_future(drain(call))
         exchange = await stack.simulator.wait_request(2)
         if how == "cancel":
             call.cancel()
-        async with asyncio.timeout(AT_ONCE):
+        async with asyncio.timeout(AT_ONCE if how == "cancel" else 2 + AT_ONCE):
             await stack.simulator.wait_closed(exchange)
         assert exchange.closed_early
         await asyncio.wait([reading])
