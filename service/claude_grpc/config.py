@@ -126,6 +126,13 @@ class Settings(BaseSettings):
         0.0, ge=0, description="Seconds from SIGTERM, when health says NOT_SERVING, until new calls are refused."
     )
     drain_grace: float = Field(600.0, ge=0, description="Seconds that running calls may then take to end.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Processes that share the port, best one a core. Each has its own connections, and limits are each "
+        "one's. More than one need a key: the embedded simulator is one process's.",
+    )
     reflection: bool = Field(True, description="Whether server reflection tells tools which services there are.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "text"] = Field(
@@ -141,6 +148,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "there is no ANTHROPIC_API_KEY and no ANTHROPIC_AUTH_TOKEN, and the simulator is set to never"
             )
+        if self.workers > 1 and self.simulates:
+            raise ValueError("CLAUDE_GRPC_WORKERS: more than one need ANTHROPIC_API_KEY, not the embedded simulator")
         return self
 
     @property

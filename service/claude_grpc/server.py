@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from grpc_health.v1 import health_pb2
 
 from claude_grpc import __version__
 from claude_grpc.config import ConfigurationError, Settings
+from claude_grpc.engine import make_server
 from claude_grpc.rpc.batches import BatchesServicer
 from claude_grpc.rpc.content import MAX_CHUNK_BYTES
 from claude_grpc.rpc.fetch import Fetch
@@ -154,7 +156,7 @@ def _server(settings: Settings, client: UpstreamClient, health: Health, base_url
         "gateway": GatewayServicer(info),
     }
     front = Front(layers=[log_call])
-    server = grpc.aio.server(options=_options(settings))
+    server = make_server(settings)
     handlers = [front.handler(_SERVICES[name], servicer) for name, servicer in servicers.items()]
     # Health is asked every second and by everybody: no layer stands around it.
     handlers.append(Front().handler(_HEALTH, HealthServicer(health)))
@@ -164,35 +166,27 @@ def _server(settings: Settings, client: UpstreamClient, health: Health, base_url
     return server
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", settings.max_request_bytes),
-        ("grpc.max_send_message_length", -1),
-        # A second server on the port is a mistake that should be told.
-        ("grpc.so_reuseport", 0),
-        # Clients may ping every 10 s, also when they are silent; the default answers that with GOAWAY.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # And we ask after peers that are gone without a word.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        # What may come of a request before it is asked for, instead of a guess that grows while we are slow: an upload
-        # must not pile up here. In 2 MiB is all that a link of 300 Mbit/s brings in 50 ms.
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 2 * 1024 * 1024),
-        # Connections that never say what they want.
-        ("grpc.server_handshake_timeout_ms", 10_000),
-    ]
+async def serve(settings: Settings, *, supervised: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Prints the address to standard output once it takes calls.
 
-
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Prints the address to standard output once it takes calls."""
+    Args:
+        settings: Of this process.
+        supervised: Whether the end of standard input, which comes when the supervisor is gone, is such a signal, too.
+    """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stopped.set)
+    if supervised:
+        loop.add_reader(sys.stdin.fileno(), _on_input, loop, stopped)
     async with open_gateway(settings) as gateway:
         print(f"claude-grpc is listening on {gateway.target}", flush=True)  # noqa: T201 # for whoever started it
         _log.info("Serving", extra={"target": gateway.target, "version": __version__})
         await stopped.wait()
         await gateway.drain()
+
+
+def _on_input(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+    # Nobody writes to it: it can be read because it has ended.
+    loop.remove_reader(sys.stdin.fileno())
+    stopped.set()
