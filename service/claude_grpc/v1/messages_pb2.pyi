@@ -1027,16 +1027,22 @@ class StreamOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INCLUDE_FINAL_MESSAGE_FIELD_NUMBER: _builtins.int
+    EXACT_EVENTS_FIELD_NUMBER: _builtins.int
     include_final_message: _builtins.bool
     """Whether `message_stop` carries the whole message, put together from the events. Spares the caller doing that."""
+    exact_events: _builtins.bool
+    """Whether each event comes as a message of its own. Without it, pieces of one block that reached the gateway together
+    may be joined, so that a busy gateway or a slow reader has fewer messages to handle; no text is ever lost by that.
+    """
     def __init__(
         self,
         *,
         include_final_message: _builtins.bool = ...,
+        exact_events: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_final_message", b"include_final_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact_events", b"exact_events", "include_final_message", b"include_final_message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

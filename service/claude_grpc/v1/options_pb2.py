@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63laude_grpc/v1/options.proto\x12\x0e\x63laude_grpc.v1\x1a\x1egoogle/protobuf/duration.proto\"\xae\x02\n\x0b\x43\x61llOptions\x12\x18\n\x0bmax_retries\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x32\n\x0f\x63onnect_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cread_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rwrite_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rtotal_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0f\x66\x61llback_models\x18\x06 \x03(\t\x12\x13\n\x0bno_fallback\x18\x07 \x01(\x08\x42\x0e\n\x0c_max_retriesB}\n\x11\x64\x65v.claudegrpc.v1B\x0cOptionsProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63laude_grpc/v1/options.proto\x12\x0e\x63laude_grpc.v1\x1a\x1egoogle/protobuf/duration.proto\"\xe7\x02\n\x0b\x43\x61llOptions\x12\x18\n\x0bmax_retries\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x32\n\x0f\x63onnect_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cread_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rwrite_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rtotal_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0f\x66\x61llback_models\x18\x06 \x03(\t\x12\x13\n\x0bno_fallback\x18\x07 \x01(\x08\x12\x37\n\ron_disconnect\x18\x08 \x01(\x0e\x32 .claude_grpc.v1.DisconnectPolicyB\x0e\n\x0c_max_retries*q\n\x10\x44isconnectPolicy\x12!\n\x1d\x44ISCONNECT_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44ISCONNECT_POLICY_CANCEL\x10\x01\x12\x1c\n\x18\x44ISCONNECT_POLICY_FINISH\x10\x02\x42}\n\x11\x64\x65v.claudegrpc.v1B\x0cOptionsProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'claude_grpc.v1.options_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021dev.claudegrpc.v1B\014OptionsProtoP\001ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\252\002\rClaudeGrpc.V1'
+  _globals['_DISCONNECTPOLICY']._serialized_start=442
+  _globals['_DISCONNECTPOLICY']._serialized_end=555
   _globals['_CALLOPTIONS']._serialized_start=81
-  _globals['_CALLOPTIONS']._serialized_end=383
+  _globals['_CALLOPTIONS']._serialized_end=440
 # @@protoc_insertion_point(module_scope)

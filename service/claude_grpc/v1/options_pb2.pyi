@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DisconnectPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DisconnectPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DisconnectPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISCONNECT_POLICY_UNSPECIFIED: _DisconnectPolicy.ValueType  # 0
+    """As DISCONNECT_POLICY_CANCEL."""
+    DISCONNECT_POLICY_CANCEL: _DisconnectPolicy.ValueType  # 1
+    """The connection to the API is closed at once, whatever the call waits for."""
+    DISCONNECT_POLICY_FINISH: _DisconnectPolicy.ValueType  # 2
+    """The answer is read to its end and thrown away, for the record of its usage that the gateway's log then gets. The
+    gateway limits how many and how long; beyond that the call is cancelled.
+    """
+
+class DisconnectPolicy(_DisconnectPolicy, metaclass=_DisconnectPolicyEnumTypeWrapper):
+    """What becomes of a call whose caller is gone."""
+
+DISCONNECT_POLICY_UNSPECIFIED: DisconnectPolicy.ValueType  # 0
+"""As DISCONNECT_POLICY_CANCEL."""
+DISCONNECT_POLICY_CANCEL: DisconnectPolicy.ValueType  # 1
+"""The connection to the API is closed at once, whatever the call waits for."""
+DISCONNECT_POLICY_FINISH: DisconnectPolicy.ValueType  # 2
+"""The answer is read to its end and thrown away, for the record of its usage that the gateway's log then gets. The
+gateway limits how many and how long; beyond that the call is cancelled.
+"""
+Global___DisconnectPolicy: _TypeAlias = DisconnectPolicy  # noqa: Y015
 
 @_typing.final
 class CallOptions(_message.Message):
@@ -38,6 +67,7 @@ class CallOptions(_message.Message):
     TOTAL_TIMEOUT_FIELD_NUMBER: _builtins.int
     FALLBACK_MODELS_FIELD_NUMBER: _builtins.int
     NO_FALLBACK_FIELD_NUMBER: _builtins.int
+    ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     max_retries: _builtins.int
     """How often a failed attempt is made again, 0–10. Nothing is tried again once an event has come, nor while so many
     calls fail that the gateway's retry budget is used up.
@@ -46,6 +76,8 @@ class CallOptions(_message.Message):
     """Whether no other model may take over, even if the gateway's settings name one. Not together with
     `fallback_models`.
     """
+    on_disconnect: Global___DisconnectPolicy.ValueType
+    """What becomes of the call if its caller is gone before it has ended: cancelled, disconnected, past its deadline."""
     @_builtins.property
     def connect_timeout(self) -> _duration_pb2.Duration:
         """Longest time to connect to the API, for each attempt."""
@@ -79,10 +111,11 @@ class CallOptions(_message.Message):
         total_timeout: _duration_pb2.Duration | None = ...,
         fallback_models: _abc.Iterable[_builtins.str] | None = ...,
         no_fallback: _builtins.bool = ...,
+        on_disconnect: Global___DisconnectPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "connect_timeout", b"connect_timeout", "max_retries", b"max_retries", "read_timeout", b"read_timeout", "total_timeout", b"total_timeout", "write_timeout", b"write_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "connect_timeout", b"connect_timeout", "fallback_models", b"fallback_models", "max_retries", b"max_retries", "no_fallback", b"no_fallback", "read_timeout", b"read_timeout", "total_timeout", b"total_timeout", "write_timeout", b"write_timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "connect_timeout", b"connect_timeout", "fallback_models", b"fallback_models", "max_retries", b"max_retries", "no_fallback", b"no_fallback", "on_disconnect", b"on_disconnect", "read_timeout", b"read_timeout", "total_timeout", b"total_timeout", "write_timeout", b"write_timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
     _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015

@@ -1674,8 +1674,11 @@ type StreamOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether `message_stop` carries the whole message, put together from the events. Spares the caller doing that.
 	IncludeFinalMessage bool `protobuf:"varint,1,opt,name=include_final_message,json=includeFinalMessage,proto3" json:"include_final_message,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Whether each event comes as a message of its own. Without it, pieces of one block that reached the gateway together
+	// may be joined, so that a busy gateway or a slow reader has fewer messages to handle; no text is ever lost by that.
+	ExactEvents   bool `protobuf:"varint,2,opt,name=exact_events,json=exactEvents,proto3" json:"exact_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamOptions) Reset() {
@@ -1711,6 +1714,13 @@ func (*StreamOptions) Descriptor() ([]byte, []int) {
 func (x *StreamOptions) GetIncludeFinalMessage() bool {
 	if x != nil {
 		return x.IncludeFinalMessage
+	}
+	return false
+}
+
+func (x *StreamOptions) GetExactEvents() bool {
+	if x != nil {
+		return x.ExactEvents
 	}
 	return false
 }
@@ -3298,9 +3308,10 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\fcall_options\x18\a \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_idB\x12\n" +
-	"\x10_user_profile_id\"C\n" +
+	"\x10_user_profile_id\"f\n" +
 	"\rStreamOptions\x122\n" +
-	"\x15include_final_message\x18\x01 \x01(\bR\x13includeFinalMessage\"\xf5\x05\n" +
+	"\x15include_final_message\x18\x01 \x01(\bR\x13includeFinalMessage\x12!\n" +
+	"\fexact_events\x18\x02 \x01(\bR\vexactEvents\"\xf5\x05\n" +
 	"\x15StreamMessageResponse\x12\x1a\n" +
 	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12n\n" +
 	"\x13content_block_delta\x18\x02 \x01(\v2!.claude_grpc.v1.ContentBlockDeltaB\x19\xa2\xbb\x18\x15*\x13content_block_deltaH\x00R\x11contentBlockDelta\x12n\n" +

@@ -24,6 +24,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What becomes of a call whose caller is gone.
+type DisconnectPolicy int32
+
+const (
+	// As DISCONNECT_POLICY_CANCEL.
+	DisconnectPolicy_DISCONNECT_POLICY_UNSPECIFIED DisconnectPolicy = 0
+	// The connection to the API is closed at once, whatever the call waits for.
+	DisconnectPolicy_DISCONNECT_POLICY_CANCEL DisconnectPolicy = 1
+	// The answer is read to its end and thrown away, for the record of its usage that the gateway's log then gets. The
+	// gateway limits how many and how long; beyond that the call is cancelled.
+	DisconnectPolicy_DISCONNECT_POLICY_FINISH DisconnectPolicy = 2
+)
+
+// Enum value maps for DisconnectPolicy.
+var (
+	DisconnectPolicy_name = map[int32]string{
+		0: "DISCONNECT_POLICY_UNSPECIFIED",
+		1: "DISCONNECT_POLICY_CANCEL",
+		2: "DISCONNECT_POLICY_FINISH",
+	}
+	DisconnectPolicy_value = map[string]int32{
+		"DISCONNECT_POLICY_UNSPECIFIED": 0,
+		"DISCONNECT_POLICY_CANCEL":      1,
+		"DISCONNECT_POLICY_FINISH":      2,
+	}
+)
+
+func (x DisconnectPolicy) Enum() *DisconnectPolicy {
+	p := new(DisconnectPolicy)
+	*p = x
+	return p
+}
+
+func (x DisconnectPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DisconnectPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_claude_grpc_v1_options_proto_enumTypes[0].Descriptor()
+}
+
+func (DisconnectPolicy) Type() protoreflect.EnumType {
+	return &file_claude_grpc_v1_options_proto_enumTypes[0]
+}
+
+func (x DisconnectPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DisconnectPolicy.Descriptor instead.
+func (DisconnectPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_options_proto_rawDescGZIP(), []int{0}
+}
+
 // How the gateway handles this call. Nothing of it reaches the API. What is not set is as the gateway's settings say.
 //
 // However long the timeouts, a call ends with its gRPC deadline. Timeouts are longer than zero and at most 24 hours.
@@ -49,7 +103,9 @@ type CallOptions struct {
 	FallbackModels []string `protobuf:"bytes,6,rep,name=fallback_models,json=fallbackModels,proto3" json:"fallback_models,omitempty"`
 	// Whether no other model may take over, even if the gateway's settings name one. Not together with
 	// `fallback_models`.
-	NoFallback    bool `protobuf:"varint,7,opt,name=no_fallback,json=noFallback,proto3" json:"no_fallback,omitempty"`
+	NoFallback bool `protobuf:"varint,7,opt,name=no_fallback,json=noFallback,proto3" json:"no_fallback,omitempty"`
+	// What becomes of the call if its caller is gone before it has ended: cancelled, disconnected, past its deadline.
+	OnDisconnect  DisconnectPolicy `protobuf:"varint,8,opt,name=on_disconnect,json=onDisconnect,proto3,enum=claude_grpc.v1.DisconnectPolicy" json:"on_disconnect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,11 +189,18 @@ func (x *CallOptions) GetNoFallback() bool {
 	return false
 }
 
+func (x *CallOptions) GetOnDisconnect() DisconnectPolicy {
+	if x != nil {
+		return x.OnDisconnect
+	}
+	return DisconnectPolicy_DISCONNECT_POLICY_UNSPECIFIED
+}
+
 var File_claude_grpc_v1_options_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1cclaude_grpc/v1/options.proto\x12\x0eclaude_grpc.v1\x1a\x1egoogle/protobuf/duration.proto\"\x8f\x03\n" +
+	"\x1cclaude_grpc/v1/options.proto\x12\x0eclaude_grpc.v1\x1a\x1egoogle/protobuf/duration.proto\"\xd6\x03\n" +
 	"\vCallOptions\x12$\n" +
 	"\vmax_retries\x18\x01 \x01(\x05H\x00R\n" +
 	"maxRetries\x88\x01\x01\x12B\n" +
@@ -147,8 +210,13 @@ const file_claude_grpc_v1_options_proto_rawDesc = "" +
 	"\rtotal_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\ftotalTimeout\x12'\n" +
 	"\x0ffallback_models\x18\x06 \x03(\tR\x0efallbackModels\x12\x1f\n" +
 	"\vno_fallback\x18\a \x01(\bR\n" +
-	"noFallbackB\x0e\n" +
-	"\f_max_retriesB}\n" +
+	"noFallback\x12E\n" +
+	"\ron_disconnect\x18\b \x01(\x0e2 .claude_grpc.v1.DisconnectPolicyR\fonDisconnectB\x0e\n" +
+	"\f_max_retries*q\n" +
+	"\x10DisconnectPolicy\x12!\n" +
+	"\x1dDISCONNECT_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18DISCONNECT_POLICY_CANCEL\x10\x01\x12\x1c\n" +
+	"\x18DISCONNECT_POLICY_FINISH\x10\x02B}\n" +
 	"\x11dev.claudegrpc.v1B\fOptionsProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3"
 
 var (
@@ -163,21 +231,24 @@ func file_claude_grpc_v1_options_proto_rawDescGZIP() []byte {
 	return file_claude_grpc_v1_options_proto_rawDescData
 }
 
+var file_claude_grpc_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_claude_grpc_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_claude_grpc_v1_options_proto_goTypes = []any{
-	(*CallOptions)(nil),         // 0: claude_grpc.v1.CallOptions
-	(*durationpb.Duration)(nil), // 1: google.protobuf.Duration
+	(DisconnectPolicy)(0),       // 0: claude_grpc.v1.DisconnectPolicy
+	(*CallOptions)(nil),         // 1: claude_grpc.v1.CallOptions
+	(*durationpb.Duration)(nil), // 2: google.protobuf.Duration
 }
 var file_claude_grpc_v1_options_proto_depIdxs = []int32{
-	1, // 0: claude_grpc.v1.CallOptions.connect_timeout:type_name -> google.protobuf.Duration
-	1, // 1: claude_grpc.v1.CallOptions.read_timeout:type_name -> google.protobuf.Duration
-	1, // 2: claude_grpc.v1.CallOptions.write_timeout:type_name -> google.protobuf.Duration
-	1, // 3: claude_grpc.v1.CallOptions.total_timeout:type_name -> google.protobuf.Duration
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2, // 0: claude_grpc.v1.CallOptions.connect_timeout:type_name -> google.protobuf.Duration
+	2, // 1: claude_grpc.v1.CallOptions.read_timeout:type_name -> google.protobuf.Duration
+	2, // 2: claude_grpc.v1.CallOptions.write_timeout:type_name -> google.protobuf.Duration
+	2, // 3: claude_grpc.v1.CallOptions.total_timeout:type_name -> google.protobuf.Duration
+	0, // 4: claude_grpc.v1.CallOptions.on_disconnect:type_name -> claude_grpc.v1.DisconnectPolicy
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_options_proto_init() }
@@ -191,13 +262,14 @@ func file_claude_grpc_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claude_grpc_v1_options_proto_rawDesc), len(file_claude_grpc_v1_options_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_claude_grpc_v1_options_proto_goTypes,
 		DependencyIndexes: file_claude_grpc_v1_options_proto_depIdxs,
+		EnumInfos:         file_claude_grpc_v1_options_proto_enumTypes,
 		MessageInfos:      file_claude_grpc_v1_options_proto_msgTypes,
 	}.Build()
 	File_claude_grpc_v1_options_proto = out.File
