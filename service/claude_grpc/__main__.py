@@ -112,6 +112,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             return asyncio.run(supervise(settings))
         from claude_grpc.server import serve
 
+        _give_back_large_blocks()
         _run(serve(settings, supervised=arguments.worker))
     except ConfigurationError as error:
         return _fail(str(error), status=2)
@@ -170,6 +171,18 @@ def _run(coroutine: object) -> None:
     import uvloop
 
     uvloop.run(coroutine)  # type: ignore[arg-type]
+
+
+def _give_back_large_blocks() -> None:
+    """Have glibc return memory of a mebibyte and more to the system as soon as it is freed.
+
+    By itself it would learn from the first large request to keep such blocks, and the process would stay at its peak.
+    """
+    import ctypes
+
+    mmap_threshold = -3
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(mmap_threshold, 1024 * 1024)
 
 
 def _fail(message: str, status: int = 1) -> int:

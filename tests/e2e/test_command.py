@@ -93,6 +93,8 @@ async def test_what_still_runs_after_the_grace_is_ended(tmp_path: Path) -> None:
     [
         ({"CLAUDE_GRPC_LISTEN": "nowhere"}, "CLAUDE_GRPC_LISTEN: must be HOST:PORT"),
         ({"CLAUDE_GRPC_READ_TIMEOUT": "soon"}, "CLAUDE_GRPC_READ_TIMEOUT: "),
+        ({"CLAUDE_GRPC_FALLBACK_MODELS": "canary"}, "CLAUDE_GRPC_FALLBACK_MODELS: must be JSON"),
+        ({"CLAUDE_GRPC_FALLBACK_MODELS": '{"a": ["b c"]}'}, "CLAUDE_GRPC_FALLBACK_MODELS: "),
         ({"CLAUDE_GRPC_SIMULATOR": "never"}, "there is no ANTHROPIC_API_KEY"),
         ({"CLAUDE_GRPC_WORKERS": "2"}, "CLAUDE_GRPC_WORKERS: more than one need ANTHROPIC_API_KEY"),
         ({"ANTHROPIC_API_KEY": "a", "ANTHROPIC_AUTH_TOKEN": "b"}, "set one of them"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import aiohttp
 import httpx
@@ -13,7 +14,10 @@ from aiohttp.streams import StreamReader
 from claude_grpc.upstream.aiohttp_errors import httpx_error
 from claude_grpc.upstream.aiohttp_upload import Upload
 
-__all__ = ["ResponseBody", "abort"]
+__all__ = ["UNREAD_BYTES", "ResponseBody", "abort"]
+
+# Twice as much may wait for a slow reader; then its upstream waits, too. What it gets at once is no more than this.
+UNREAD_BYTES: Final = 4 * 1024
 
 
 def abort(connection: Connection) -> None:
@@ -53,7 +57,7 @@ class ResponseBody(httpx.AsyncByteStream):
         if self._failure is not None:
             raise self._failure
         try:
-            chunk = await self._content.readany()
+            chunk = await self._content.read(UNREAD_BYTES)
         except (aiohttp.ClientError, OSError) as error:
             self._failure = self._reason(error)
             # A slow reader still gets what came before the failure; aiohttp would drop it.

@@ -22,14 +22,13 @@ from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from claude_grpc.upstream.aiohttp_body import ResponseBody, abort
+from claude_grpc.upstream.aiohttp_body import UNREAD_BYTES, ResponseBody, abort
 from claude_grpc.upstream.aiohttp_errors import AIOHTTP_FAILURES, httpx_error
 from claude_grpc.upstream.aiohttp_upload import Upload, small_body
+from claude_grpc.upstream.small_reads import SmallReadsConnector
 
 __all__ = ["AiohttpTransport"]
 
-# Twice as much may wait for a slow reader; then its upstream waits, too.
-_UNREAD_BYTES: Final = 64 * 1024
 _FIRST_FINAL_STATUS: Final = 200
 _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
 
@@ -110,7 +109,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def _connect(self, origin: ClientRequest, seconds: float | None) -> Connection:
         if self._connector is None:
-            self._connector = aiohttp.TCPConnector(
+            self._connector = SmallReadsConnector(
                 limit=0, ssl=self._tls, keepalive_timeout=self._idle_seconds, socket_factory=self._make_socket
             )
         try:
@@ -137,7 +136,7 @@ def _send(
         read_until_eof=True,
         auto_decompress=False,
         read_timeout=timeouts.get("read"),
-        read_bufsize=_UNREAD_BYTES,
+        read_bufsize=UNREAD_BYTES,
     )
     assert protocol.transport is not None  # noqa: S101 # it is connected, and nothing was awaited since
     protocol.transport.write(head + (body or b""))
