@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
@@ -36,13 +37,15 @@ from claude_grpc.rpc.files import FilesServicer
 from claude_grpc.rpc.forward import Forward
 from claude_grpc.rpc.front import Front
 from claude_grpc.rpc.gateway import SCHEMA_REVISION, GatewayServicer
+from claude_grpc.rpc.gauges import add_gauges
 from claude_grpc.rpc.health import Health, HealthServicer
-from claude_grpc.rpc.layers import log_call
+from claude_grpc.rpc.layers import observe
 from claude_grpc.rpc.messages import MessagesServicer
 from claude_grpc.rpc.models import ModelsServicer
 from claude_grpc.rpc.reflection import reflection_handlers
 from claude_grpc.rpc.skills import SkillsServicer
 from claude_grpc.simulator import Simulator, SimulatorOptions
+from claude_grpc.telemetry.lifetime import open_telemetry
 from claude_grpc.upstream import (
     BreakerPolicy,
     Endpoint,
@@ -153,13 +156,19 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 "Set ANTHROPIC_API_KEY to reach the Claude API.",
                 extra={"simulator": base_url},
             )
+        telemetry = await stack.enter_async_context(
+            open_telemetry(
+                os.environ, version=__version__, base_url=base_url, max_content_bytes=settings.max_captured_bytes
+            )
+        )
         client = _client(settings, base_url)
         stack.push_async_callback(client.aclose)
         abandoned = AbandonedCalls(most=settings.max_abandoned_calls, seconds=settings.abandoned_timeout)
         stack.push_async_callback(abandoned.end)
         health = Health(_NAMES)
         admission = Admission(_admission_limits(settings))
-        front = Front(layers=[log_call, admission.layer], silence=settings.ping_interval)
+        add_gauges(telemetry.metrics, admission, client)
+        front = Front(layers=[observe(telemetry), admission.layer], silence=settings.ping_interval)
         server = _server(settings, front=front, client=client, abandoned=abandoned, health=health, base_url=base_url)
         stack.push_async_callback(server.stop, None)
         try:

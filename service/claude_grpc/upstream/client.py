@@ -24,10 +24,13 @@ from claude_grpc.errors import (
     UpstreamContext,
     UpstreamError,
     UpstreamProtocolError,
+    UpstreamStatusError,
     Violation,
 )
+from claude_grpc.telemetry.error_types import DEADLINE_EXCEEDED, error_type
+from claude_grpc.telemetry.observer import AttemptEnded, AttemptObserver, AttemptStarted
 from claude_grpc.upstream.attempts import Attempts, Guard
-from claude_grpc.upstream.body import open_body, read_body
+from claude_grpc.upstream.body import open_body, read_body, watched_body
 from claude_grpc.upstream.breaker import BreakerPolicy, BreakerSnapshot
 from claude_grpc.upstream.breakers import Breakers
 from claude_grpc.upstream.budget import RetryBudget
@@ -57,6 +60,7 @@ _EVENT_STREAM: Final = "text/event-stream"
 _BYTES: Final = "application/binary"
 _ANYTHING: Final = ""
 _MEBIBYTE: Final = 1024 * 1024
+_OK: Final = 200
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _ERROR_BODY_SECONDS: Final = 5.0
 
@@ -132,14 +136,16 @@ class UpstreamClient:
             response, context = await self._until_committed(
                 attempts, request, lambda asked: self._exchange(request, _JSON, asked)
             )
-            with _noting_failure(attempts):
-                async with open_body(response) as pieces:
-                    try:
-                        body = await read_body(pieces, self._max_response_bytes)
-                    except TRANSPORT_FAILURES as failure:
-                        raise error_within_answer(failure, context) from failure
-        if body is None:
-            raise UpstreamProtocolError(f"Upstream's answer has over {self._max_response_bytes} bytes.", context)
+            with _observed(request.observer, context, attempts):
+                with _noting_failure(attempts):
+                    async with open_body(response) as pieces:
+                        try:
+                            body = await read_body(pieces, self._max_response_bytes)
+                        except TRANSPORT_FAILURES as failure:
+                            raise error_within_answer(failure, context) from failure
+                if body is None:
+                    message = f"Upstream's answer has over {self._max_response_bytes} bytes."
+                    raise UpstreamProtocolError(message, context)
         return UpstreamResponse(status=response.status_code, headers=response.headers, body=body, context=context)
 
     def stream(self, request: UpstreamRequest) -> AbstractAsyncContextManager[EventStream]:
@@ -184,6 +190,11 @@ class UpstreamClient:
         """Return the models that failed of late, by name, and how calls for them fare."""
         return self._guard.breakers.snapshots()
 
+    @property
+    def retry_budget_left(self) -> float:
+        """How full the retry budget is, from 0 to 1."""
+        return self._guard.budget.left
+
     async def aclose(self) -> None:
         """Close the transport with all its connections."""
         await self._transport.aclose()
@@ -204,8 +215,9 @@ class UpstreamClient:
         attempts = self._attempts(request)
         async with AsyncExitStack() as stack:
             stream = await self._open(request, media_type, reading, attempts, stack)
+            observed = _observed(request.observer, stream.context, attempts)
             del request  # its body is no longer needed, and the stream may be long
-            with _noting_failure(attempts):
+            with observed, _noting_failure(attempts):
                 yield stream
 
     async def _open(
@@ -239,11 +251,13 @@ class UpstreamClient:
                     wait = attempts.failed(
                         outcome_of(error, hurried=self._is_hurried(request)), repeatable=_is_repeatable(request)
                     )
+                    request.observer.attempt_ended(_ended(error, wait=wait, held_back=attempts.held_back))
                     if wait is None:
                         raise
                     failure = error
-                except BaseException:
+                except BaseException as error:
                     attempts.dropped()
+                    request.observer.attempt_ended(AttemptEnded(error=_why(error, attempts)))
                     raise
                 else:
                     attempts.committed()
@@ -272,8 +286,10 @@ class UpstreamClient:
                 yield stream
 
     async def _exchange(self, request: UpstreamRequest, media_type: str, asked: UpstreamContext) -> _Answered:
+        path = request.path.partition("?")[0]
+        headers = request.observer.attempt_started(AttemptStarted(asked.attempts, request.method, path))
         try:
-            response = await self._transport.handle_async_request(self._http_request(request))
+            response = await self._transport.handle_async_request(self._http_request(request, headers))
         except TRANSPORT_FAILURES as failure:
             raise error_before_answer(failure, asked) from failure
         context = context_of(response, asked)
@@ -284,20 +300,23 @@ class UpstreamClient:
             raise UpstreamProtocolError(f"Upstream answered with what is not plain {media_type}.", context)
         return _Answered(response, context)
 
-    def _http_request(self, request: UpstreamRequest) -> httpx.Request:
+    def _http_request(self, request: UpstreamRequest, told: Mapping[str, str]) -> httpx.Request:
         for name, value in request.headers.items():
             if not is_header_value(value):
                 raise InvalidRequestError([Violation(name, "must be visible ASCII characters")])
-        headers = {**self._headers, **request.headers}
+        headers = {**self._headers, **told, **request.headers}
         if isinstance(request.body, StreamedBody) and request.body.length is not None:
             headers["content-length"] = str(request.body.length)
-        return httpx.Request(
+        made = httpx.Request(
             request.method,
             self._url(request.path),
             headers=headers,
             content=request.body or None,
             extensions={"timeout": {**self._timeouts, **request.timeouts}},
         )
+        if request.body:
+            made.stream = watched_body(request.body, request.observer.attempt_sent)
+        return made
 
     def _is_hurried(self, request: UpstreamRequest) -> bool:
         return request.timeouts.get("connect", inf) < self._timeouts["connect"]
@@ -318,6 +337,29 @@ def _noting_failure(attempts: Attempts) -> Iterator[None]:
     except UpstreamError as error:
         attempts.failed(outcome_of(error))
         raise
+
+
+@contextmanager
+def _observed(observer: AttemptObserver, context: UpstreamContext, attempts: Attempts) -> Iterator[None]:
+    """Tells the observer when and how an answer that has begun has ended."""
+    try:
+        yield
+    except BaseException as error:
+        observer.attempt_ended(AttemptEnded(_OK, context.request_id, _why(error, attempts)))
+        raise
+    observer.attempt_ended(AttemptEnded(_OK, context.request_id))
+
+
+def _why(error: BaseException, attempts: Attempts) -> str:
+    """The error's word; what `_in_time` cancels is not cancelled by the caller."""
+    left = attempts.time_left
+    late = isinstance(error, asyncio.CancelledError) and left is not None and left <= 0
+    return DEADLINE_EXCEEDED if late else error_type(error)
+
+
+def _ended(error: UpstreamError, *, wait: float | None, held_back: str) -> AttemptEnded:
+    status = error.http_status if isinstance(error, UpstreamStatusError) else None
+    return AttemptEnded(status, error.context.request_id, error_type(error), wait, held_back)
 
 
 @asynccontextmanager
