@@ -195,7 +195,7 @@ async def test_a_file_beyond_the_limit_is_refused_at_the_chunk_that_passes_it() 
 @pytest.mark.parametrize("told", [False, True])
 async def test_what_upstream_refuses_while_it_is_sent_ends_the_call(told: bool) -> None:
     async with open_stack(SimulatorOptions(max_file_bytes=MIB)) as stack:
-        # What fits into the gateway's window: grpc.aio takes a write that the end of its call meets for its own failure.
+        # It fits into the gateway's window: grpc.aio takes a write that the end of its call meets for its own failure.
         content = bytes(3 * MIB // 2)
         ended = await drain(stack.files.UploadFile(upload(content, **({"size_bytes": len(content)} if told else {}))))
         assert (ended.code, ended.info.reason) == (INVALID, "REQUEST_TOO_LARGE")

@@ -81,7 +81,7 @@ class BatchesServicer:
         prepared = replace(self._fetch.prepare(_GET, request, call), deadline=None)
 
         async def poll() -> State:
-            return await self._fetch.deliver(_GET, prepared)
+            return await self._fetch.deliver(_GET, prepared, call.telemetry.calls_upstream("x"))
 
         key = prepared.path, tuple(sorted(prepared.headers.items()))
         async with aclosing(self._watches.watch(key, poll)) as states:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from google.protobuf.message import Message
@@ -94,6 +94,11 @@ class CallTelemetry:
             self._recorders, self.ledger, self._span, operation, params, streams=streams, fallback=fallback
         )
         return self.model_call
+
+    def polls_upstream(self, operation: str, watchers: Iterable[CallTelemetry]) -> ModelCall:
+        """A call of the Claude API that is made for several RPCs at once: a trace of its own, linked to theirs."""
+        links = [watcher._span for watcher in watchers]  # noqa: SLF001 # its own kind
+        return ModelCall(self._recorders, Ledger(), INVALID_SPAN, operation, links=links)
 
     def without_deadline(self) -> None:
         """Note that the RPC's caller would wait for ever."""

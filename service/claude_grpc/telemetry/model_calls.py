@@ -6,6 +6,7 @@ those with totals are read; the others are counted, by whoever has them in hand.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -45,6 +46,7 @@ class ModelCall:
         params: What is asked.
         streams: Whether the answer comes as a stream.
         fallback: Why this model is asked and not the caller's; empty if it is the caller's.
+        links: Instead of a parent, the spans of all the RPCs that it is made for.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class ModelCall:
         *,
         streams: bool = False,
         fallback: str = "",
+        links: Sequence[Span] = (),
     ) -> None:
         self.chunks = 0
         self.usage = Usage()
         self._recorders = recorders
         self._ledger = ledger
         self._parent = parent
+        self._links = links
         self._operation = operation
         self._params = params
         self._streams = streams
@@ -95,7 +99,7 @@ class ModelCall:
         if self._fallback:
             self._recorders.metrics.fell_back(self._fallback)
         self._span = self._attempts.parent = self._recorders.spans.start_model_call(
-            self._parent, self._operation, self._asked
+            self._parent, self._operation, self._asked, links=self._links
         )
         if self._span.is_recording():
             self._span.set_attributes(self._request_attributes())

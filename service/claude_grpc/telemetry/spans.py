@@ -6,12 +6,12 @@ The texts of errors stand on none, for they may quote what a caller has sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from opentelemetry import propagate
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
 from claude_grpc.telemetry import names
@@ -57,12 +57,15 @@ class Spans:
             attributes[names.ERROR_TYPE] = code
         _end(span, attributes, failed=code in _ERROR_CODES)
 
-    def start_model_call(self, parent: Span, operation: str, model: str) -> Span:
-        """The span of a call of the Claude API, with all its attempts."""
+    def start_model_call(self, parent: Span, operation: str, model: str, *, links: Sequence[Span] = ()) -> Span:
+        """The span of a call of the Claude API, with all its attempts; with links it begins a trace."""
         attributes: Attributes = {names.OPERATION: operation, names.PROVIDER: names.ANTHROPIC}
         if model:
             attributes[names.REQUEST_MODEL] = model
         name = f"{operation} {model}" if model else operation
+        linked = [Link(span.get_span_context()) for span in links if span.get_span_context().is_valid]
+        if linked:
+            return self._tracer.start_span(name, Context(), SpanKind.CLIENT, attributes | self._server, linked)
         return self._start_child(parent, name, attributes | self._server)
 
     def end_model_call(self, span: Span, error: str, attributes: Attributes) -> None:
