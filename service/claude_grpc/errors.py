@@ -9,6 +9,8 @@
     │   ├── RequestTooLargeError        the body passes a limit
     │   ├── OutOfRangeError             it asks for what lies beyond the end
     │   └── NotFoundError               nothing of that name here
+    ├── RefusedError                the gateway does not serve the call, though another might
+    │   └── DrainingError               it is being stopped
     └── UpstreamError               the Claude API's, or the way to it
         ├── UpstreamStatusError         it answered with an error: status, type, message
         ├── UpstreamConnectionError     no connection, or it broke before the answer began
@@ -28,10 +30,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 __all__ = [
+    "DrainingError",
     "GatewayError",
     "InvalidRequestError",
     "NotFoundError",
     "OutOfRangeError",
+    "RefusedError",
     "RequestError",
     "RequestTooLargeError",
     "SchemaError",
@@ -110,6 +114,24 @@ class OutOfRangeError(RequestError):
 
 class NotFoundError(RequestError):
     """The gateway itself has nothing of that name; what upstream does not find is an `UpstreamStatusError`."""
+
+
+class RefusedError(GatewayError):
+    """The gateway does not serve a call, or not to its end, for reasons of its own.
+
+    Attributes:
+        retry_after: Seconds until the same call may fare better; None if some of it may have been billed already.
+        partial: Whether a part of the answer had already gone to the caller.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None, partial: bool = False) -> None:
+        self.retry_after = retry_after
+        self.partial = partial
+        super().__init__(message)
+
+
+class DrainingError(RefusedError):
+    """The gateway is being stopped; others serve."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Assembly: what a gateway is made of, in which order it is built, and how it is taken down.
 
 A drain goes: health says NOT_SERVING and every watch ends; a delay, for balancers to notice; new calls are refused
-while running ones end; the connections upstream are closed.
+while running ones end, those that watch a batch at once; the connections upstream are closed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from claude_grpc.rpc.messages import MessagesServicer
 from claude_grpc.rpc.models import ModelsServicer
 from claude_grpc.rpc.reflection import reflection_handlers
 from claude_grpc.rpc.skills import SkillsServicer
+from claude_grpc.rpc.watches import Watches
 from claude_grpc.simulator import Simulator, SimulatorOptions
 from claude_grpc.upstream import Endpoint, RetryPolicy, Timeouts, UpstreamClient, environment_proxy, make_transport
 from claude_grpc.v1 import batches_pb2, files_pb2, gateway_pb2, messages_pb2, models_pb2, skills_pb2
@@ -58,9 +59,12 @@ class Gateway:
         target: Its address, ``HOST:PORT``.
     """
 
-    def __init__(self, server: grpc.aio.Server, health: Health, settings: Settings, target: str) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, health: Health, watches: Watches, settings: Settings, target: str
+    ) -> None:
         self._server = server
         self._health = health
+        self._watches = watches
         self._settings = settings
         self.target = target
 
@@ -69,6 +73,8 @@ class Gateway:
         _log.info("Draining", extra={"delay": self._settings.drain_delay, "grace": self._settings.drain_grace})
         self._health.drain()
         await asyncio.sleep(self._settings.drain_delay)
+        # Not before the server tells its callers to go elsewhere, or they would come back here.
+        self._watches.drain()
         await self._server.stop(self._settings.drain_grace)
         _log.info("Drained")
 
@@ -89,14 +95,15 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         client = _client(settings, base_url)
         stack.push_async_callback(client.aclose)
         health = Health(_NAMES)
-        server = _server(settings, client, health, base_url)
+        watches = Watches()
+        server = _server(settings, client, health, watches, base_url)
         stack.push_async_callback(server.stop, None)
         try:
             port = server.add_insecure_port(settings.listen)
         except RuntimeError:
             raise ConfigurationError(f"cannot listen on {settings.listen}; is the port taken?") from None
         await server.start()
-        yield Gateway(server, health, settings, f"{settings.listen.rpartition(':')[0]}:{port}")
+        yield Gateway(server, health, watches, settings, f"{settings.listen.rpartition(':')[0]}:{port}")
 
 
 def _client(settings: Settings, base_url: str) -> UpstreamClient:
@@ -128,7 +135,9 @@ def _client(settings: Settings, base_url: str) -> UpstreamClient:
     )
 
 
-def _server(settings: Settings, client: UpstreamClient, health: Health, base_url: str) -> grpc.aio.Server:
+def _server(
+    settings: Settings, client: UpstreamClient, health: Health, watches: Watches, base_url: str
+) -> grpc.aio.Server:
     info = gateway_pb2.GetServerInfoResponse(
         version=__version__,
         schema_revision=SCHEMA_REVISION,
@@ -147,7 +156,9 @@ def _server(settings: Settings, client: UpstreamClient, health: Health, base_url
     fetch = Fetch(client)
     servicers: dict[str, object] = {
         "messages": MessagesServicer(Forward(client, max_body_bytes=settings.max_body_bytes)),
-        "batches": BatchesServicer(fetch, max_requests=settings.max_batch_requests, max_bytes=settings.max_batch_bytes),
+        "batches": BatchesServicer(
+            fetch, max_requests=settings.max_batch_requests, max_bytes=settings.max_batch_bytes, watches=watches
+        ),
         "files": FilesServicer(fetch, max_file_bytes=settings.max_file_bytes),
         "models": ModelsServicer(fetch),
         "skills": SkillsServicer(fetch, max_file_bytes=settings.max_file_bytes),

@@ -9,10 +9,12 @@ from google.rpc import error_details_pb2, status_pb2
 
 from claude_grpc import errors
 from claude_grpc.errors import (
+    DrainingError,
     GatewayError,
     InvalidRequestError,
     NotFoundError,
     OutOfRangeError,
+    RefusedError,
     RequestError,
     RequestTooLargeError,
     StreamInterruptedError,
@@ -132,12 +134,13 @@ def test_what_passes_a_limit_is_named() -> None:
     )
 
 
-OWN: list[tuple[RequestError | UpstreamError, grpc.StatusCode, str]] = [
+OWN: list[tuple[RequestError | RefusedError | UpstreamError, grpc.StatusCode, str]] = [
     (InvalidRequestError([Violation("a.b", "Required.")]), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (RequestTooLargeError(5, 4), Code.INVALID_ARGUMENT, "REQUEST_TOO_LARGE"),
     (RequestTooLargeError(5, 4, field="items[4]", unit="requests"), Code.INVALID_ARGUMENT, "REQUEST_TOO_LARGE"),
     (OutOfRangeError("offset", 4), Code.OUT_OF_RANGE, "OUT_OF_RANGE"),
     (NotFoundError("x"), Code.NOT_FOUND, "NOT_FOUND"),
+    (DrainingError("x", retry_after=0.1), Code.UNAVAILABLE, "DRAINING"),
     (UpstreamConnectionError("x"), Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
     (UpstreamTimeoutError("x", phase="read"), Code.UNAVAILABLE, "UPSTREAM_TIMEOUT"),
     (UpstreamProtocolError("x"), Code.INTERNAL, "UPSTREAM_PROTOCOL"),
@@ -147,7 +150,7 @@ OWN: list[tuple[RequestError | UpstreamError, grpc.StatusCode, str]] = [
 
 @pytest.mark.parametrize(("error", "code", "reason"), OWN, ids=[type(row[0]).__name__ for row in OWN])
 def test_an_error_of_the_gateway_has_its_row(
-    error: RequestError | UpstreamError, code: grpc.StatusCode, reason: str
+    error: RequestError | RefusedError | UpstreamError, code: grpc.StatusCode, reason: str
 ) -> None:
     status = status_of(error)
     assert (status.code, status.reason) == (code, reason)

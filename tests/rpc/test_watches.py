@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from claude_grpc.errors import (
+    DrainingError,
     UpstreamConnectionError,
     UpstreamContext,
     UpstreamError,
@@ -299,6 +300,33 @@ async def test_the_first_poll_s_failure_is_told_whatever_it_is(failure: Any) -> 
         await follow(Watches().watch("b", poll))
 
 
+async def test_a_drain_ends_all_who_watch_and_all_who_come_later() -> None:
+    upstream = Upstream(running())
+    hub = Watches(sleep=upstream.sleep)
+    told, waiting = hub.watch("b", upstream.poll), hub.watch("c", Upstream().poll)
+    await anext(told)
+    first = asyncio.ensure_future(anext(waiting))
+    await upstream._sleeping.wait()
+    hub.drain()
+    for watching, partial in ((follow(told), True), (first, False), (follow(hub.watch("b", upstream.poll)), False)):
+        with pytest.raises(DrainingError) as raised:
+            await watching
+        assert (raised.value.partial, raised.value.retry_after) == (partial, 0.1)
+    await settle()
+    assert upstream.polls == 1
+    assert not hub._watched
+
+
+async def test_a_drain_takes_the_end_from_nobody() -> None:
+    upstream = Upstream(ended())
+    hub = Watches(sleep=upstream.sleep)
+    watching = hub.watch("b", upstream.poll)
+    await anext(watching)
+    await settle()
+    hub.drain()
+    assert await follow(watching) == []
+
+
 # Through the whole gateway.
 
 
@@ -384,6 +412,17 @@ async def test_a_batch_that_is_deleted_is_not_found_any_more() -> None:
         assert (await drain(call)).code is grpc.StatusCode.NOT_FOUND
         stack.simulator.advance_batches()
         await stack.batches.DeleteMessageBatch(DeleteMessageBatchRequest(batch_id=batch_id))
+
+
+async def test_a_drain_waits_for_no_batch_and_sends_its_watchers_elsewhere() -> None:
+    async with open_stack(OPTIONS, drain_delay=0.1, drain_grace=30) as stack:
+        call = stack.batches.WatchMessageBatch(WatchMessageBatchRequest(batch_id=await create(stack)))
+        assert (await anext(aiter(call))).batch.state == RUNNING
+        async with asyncio.timeout(10):
+            ended, _ = await asyncio.gather(drain(call), stack.gateway.drain())
+        assert (ended.code, ended.info.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+        assert (ended.info.domain, ended.info.metadata["safeToRetry"]) == ("claude-grpc", "true")
+        assert ended.retry_seconds == 0.1
 
 
 async def test_what_is_no_batch_is_refused(stack: Stack) -> None:

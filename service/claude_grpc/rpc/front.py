@@ -20,7 +20,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
-from claude_grpc.errors import RequestError, SchemaError, UpstreamError
+from claude_grpc.errors import RefusedError, RequestError, SchemaError, UpstreamError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.status import bug_status, status_of
 
@@ -166,7 +166,7 @@ class _Requests:
 async def _note_failure(call: Call, context: _Context, running: Awaitable[None]) -> None:
     try:
         await running
-    except RequestError as error:
+    except (RequestError, RefusedError) as error:
         call.status = status_of(error)
     except UpstreamError as error:
         call.answered(error.context)

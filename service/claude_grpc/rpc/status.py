@@ -15,10 +15,12 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from claude_grpc.errors import (
+    DrainingError,
     GatewayError,
     InvalidRequestError,
     NotFoundError,
     OutOfRangeError,
+    RefusedError,
     RequestError,
     RequestTooLargeError,
     StreamInterruptedError,
@@ -109,6 +111,7 @@ _BY_CLASS: Mapping[type[GatewayError], _Row] = {
     RequestTooLargeError: _TOO_LARGE,
     OutOfRangeError: _OUT_OF_RANGE,
     NotFoundError: _Row(Code.NOT_FOUND, "NOT_FOUND"),
+    DrainingError: _Row(Code.UNAVAILABLE, "DRAINING", retryable=True),
     UpstreamConnectionError: _UNREACHABLE,
     UpstreamTimeoutError: _TIMEOUT,
     UpstreamProtocolError: _Row(Code.INTERNAL, "UPSTREAM_PROTOCOL"),
@@ -130,12 +133,16 @@ class RpcStatus:
     trailers: Mapping[str, str | bytes] = field(default_factory=dict)
 
 
-def status_of(error: RequestError | UpstreamError) -> RpcStatus:
+def status_of(error: RequestError | RefusedError | UpstreamError) -> RpcStatus:
     """The status for an error that a call can raise."""
     row = _row(error)
     context = error.context if isinstance(error, UpstreamError) else UpstreamContext()
-    retryable = row.retryable and not context.partial
-    delay = _retry_delay(context) if retryable else None
+    if isinstance(error, RefusedError):
+        context, delay = UpstreamContext(partial=error.partial), error.retry_after
+        retryable = delay is not None
+    else:
+        retryable = row.retryable and not context.partial
+        delay = _retry_delay(context) if retryable else None
     info = error_details_pb2.ErrorInfo(
         reason=row.reason,
         domain=_UPSTREAM_DOMAIN if isinstance(error, UpstreamStatusError) else _OWN_DOMAIN,

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from typing import Final
 
 from claude_grpc.errors import (
+    DrainingError,
     StreamInterruptedError,
     UpstreamConnectionError,
     UpstreamContext,
@@ -31,6 +32,8 @@ _MOST_ASKED: Final = 300.0
 _MOST_FAILURES: Final = 5
 _PASSING: Final = frozenset({408, 409, 429})
 _FIRST_SERVER_ERROR: Final = 500
+# Where this gateway is being stopped another serves already, but not all should come to it at the same moment.
+_RETRY_AFTER: Final = 0.1
 
 
 class Watches:
@@ -43,6 +46,13 @@ class Watches:
     def __init__(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
         self._watched: dict[Hashable, _Watched] = {}
+        self._draining = False
+
+    def drain(self) -> None:
+        """End all that watch, now and from now on: a batch takes up to a day, and can be watched anywhere."""
+        self._draining = True
+        for watched in self._watched.values():
+            watched.drain()
 
     async def watch(self, key: Hashable, poll: Poll) -> AsyncGenerator[State, None]:
         """How the batch stands, and again whenever it has changed, until it has ended.
@@ -53,7 +63,10 @@ class Watches:
 
         Raises:
             UpstreamError: The first poll failed, or a later one in a way that does not pass.
+            DrainingError: The gateway is being stopped.
         """
+        if self._draining:
+            raise _draining(partial=False)
         watched = self._watched.get(key)
         if watched is None or watched.over:
             watched = self._watched[key] = _Watched(poll, self._sleep)
@@ -82,6 +95,7 @@ class _Watched:
     def __init__(self, poll: Poll, sleep: Callable[[float], Awaitable[None]]) -> None:
         self.watchers = 0
         self.over = False
+        self._drained = False
         self._poll = poll
         self._sleep = sleep
         self._state: State | None = None
@@ -93,6 +107,13 @@ class _Watched:
         """Ask no more."""
         self._task.cancel()
 
+    def drain(self) -> None:
+        """Ask no more, and tell that to all who watch, unless the end is known."""
+        if not self.over:
+            self.stop()
+            self._drained = True
+            self._wake()
+
     async def after(self, seen: State | None) -> State | None:
         """The state once it is another than ``seen``; None if there will be no other."""
         while self._state is seen:
@@ -100,6 +121,8 @@ class _Watched:
                 raise self._failure
             if self.over:
                 return None
+            if self._drained:
+                raise _draining(partial=seen is not None)
             await self._changed.wait()
         return self._state
 
@@ -136,6 +159,12 @@ class _Watched:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _draining(*, partial: bool) -> DrainingError:
+    return DrainingError(
+        "The gateway is being stopped; watch the batch through another.", retry_after=_RETRY_AFTER, partial=partial
+    )
 
 
 def _passes(error: UpstreamError) -> bool:

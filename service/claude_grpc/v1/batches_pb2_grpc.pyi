@@ -52,7 +52,8 @@ class BatchesServiceStub:
 
     The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
     intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-    changes misses those in between and never the last.
+    changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+    RetryInfo: watch again, and another tells how the batch stands.
     """
     CancelMessageBatch: _grpc.UnaryUnaryMultiCallable[_batches_pb2.CancelMessageBatchRequest, _batches_pb2.CancelMessageBatchResponse]
     """Ends a batch early. Requests under way still come to their end, so ask or watch until it has ended."""
@@ -89,7 +90,8 @@ class BatchesServiceAsyncStub(BatchesServiceStub):
 
     The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
     intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-    changes misses those in between and never the last.
+    changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+    RetryInfo: watch again, and another tells how the batch stands.
     """
     CancelMessageBatch: _aio.UnaryUnaryMultiCallable[_batches_pb2.CancelMessageBatchRequest, _batches_pb2.CancelMessageBatchResponse]  # type: ignore[assignment]
     """Ends a batch early. Requests under way still come to their end, so ask or watch until it has ended."""
@@ -147,7 +149,8 @@ class BatchesServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
         intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-        changes misses those in between and never the last.
+        changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+        RetryInfo: watch again, and another tells how the batch stands.
         """
 
     @_abc_1.abstractmethod
