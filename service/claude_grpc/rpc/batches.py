@@ -7,10 +7,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from claude_grpc.codec import Decoder
-from claude_grpc.errors import OutOfRangeError
+from claude_grpc.errors import OutOfRangeError, StreamInterruptedError, UpstreamError
 from claude_grpc.rpc.batch_body import BatchBody
-from claude_grpc.rpc.batch_results import RESULT, read_result
+from claude_grpc.rpc.batch_results import RESULT, count_results, read_result
 from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.downloads import told_size
 from claude_grpc.rpc.fetch import Fetch, Resource
 from claude_grpc.rpc.parts import Parts, refuse
 from claude_grpc.rpc.watches import State, Watches
@@ -117,5 +118,19 @@ class BatchesServicer:
                             stream.context = replace(stream.context, partial=True)
                         yield result
                     index += 1
+            if told_size(stream) is None:
+                await self._check_count(index, request, call)
         if index < start:
             raise OutOfRangeError("start_index", index)
+
+    async def _check_count(self, count: int, request: batches_pb2.StreamMessageBatchResultsRequest, call: Call) -> None:
+        """Raise `StreamInterruptedError` unless the batch has so many results.
+
+        Without its length a body that was cut short can look like a whole one; the batch itself knows better.
+        """
+        try:
+            batch, _ = await self._fetch.deliver(_GET, self._fetch.prepare(_GET, request, call))
+        except UpstreamError as error:
+            raise StreamInterruptedError("Upstream did not tell whether these are all results.") from error
+        if count < (expected := count_results(batch)):
+            raise StreamInterruptedError(f"The results ended after {count} of {expected}.")

@@ -133,7 +133,8 @@ class UpstreamClient:
         """Open an answer of JSON lines; leaving it early closes its connection, as with ``stream``."""
         response, context = await self._open_with_retry(_of_bytes(request), _ANYTHING)
         async with open_body(response) as pieces:
-            yield LineStream(pieces, context, JSONLDecoder(max_line_bytes=self._max_event_bytes))
+            decoder = JSONLDecoder(max_line_bytes=self._max_event_bytes)
+            yield LineStream(pieces, context, decoder, status=response.status_code, headers=response.headers)
 
     @asynccontextmanager
     async def download(self, request: UpstreamRequest) -> AsyncIterator[ByteStream]:

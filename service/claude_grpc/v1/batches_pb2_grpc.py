@@ -135,7 +135,7 @@ class BatchesServiceServicer:
         """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
         The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-        means that all results were sent.
+        means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,7 +63,7 @@ class BatchesServiceStub:
     """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
     The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-    means that all results were sent.
+    means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
     """
 
 @_typing.type_check_only
@@ -101,7 +101,7 @@ class BatchesServiceAsyncStub(BatchesServiceStub):
     """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
     The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-    means that all results were sent.
+    means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
     """
 
 class BatchesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -178,7 +178,7 @@ class BatchesServiceServicer(metaclass=_abc_1.ABCMeta):
         """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
         The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-        means that all results were sent.
+        means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
         """
 
 def add_BatchesServiceServicer_to_server(servicer: BatchesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -62,7 +62,7 @@ type BatchesServiceClient interface {
 	// The results of a batch that has ended, in the API's order, which is not that of the requests.
 	//
 	// The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-	// means that all results were sent.
+	// means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
 	StreamMessageBatchResults(ctx context.Context, in *StreamMessageBatchResultsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamMessageBatchResultsResponse], error)
 }
 
@@ -197,7 +197,7 @@ type BatchesServiceServer interface {
 	// The results of a batch that has ended, in the API's order, which is not that of the requests.
 	//
 	// The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-	// means that all results were sent.
+	// means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
 	StreamMessageBatchResults(*StreamMessageBatchResultsRequest, grpc.ServerStreamingServer[StreamMessageBatchResultsResponse]) error
 	mustEmbedUnimplementedBatchesServiceServer()
 }
