@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -259,23 +258,6 @@ async def test_the_key_goes_to_no_other_host_that_upstream_names() -> None:
             assert exchange.path == f"/v1/messages/batches/{batch_id}/results"
             assert exchange.headers["x-api-key"] == CANARY_KEY
         assert other.unseen() == 0
-
-
-@pytest.mark.parametrize("engine", ["aiohttp", "httpx"])
-@pytest.mark.parametrize("how", ["cancel", "deadline"])
-async def test_a_caller_that_leaves_closes_the_connection(engine: str, how: str) -> None:
-    async with open_stack(engine=engine) as stack:
-        batch_id = await ended_batch(stack, *["hi"] * 10)
-        stack.simulator.script("stall at=5", path="*/results")
-        request = StreamMessageBatchResultsRequest(batch_id=batch_id)
-        call = stack.batches.StreamMessageBatchResults(request, timeout=2 if how == "deadline" else None)
-        await call.read()
-        exchange = stack.simulator.requests[-1]
-        if how == "cancel":
-            call.cancel()
-        async with asyncio.timeout(AT_ONCE if how == "cancel" else 2 + AT_ONCE):
-            await stack.simulator.wait_closed(exchange)
-        assert exchange.closed_early
 
 
 async def test_a_result_comes_before_the_next_line_does(stack: Stack) -> None:

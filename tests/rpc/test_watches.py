@@ -382,24 +382,6 @@ async def test_callers_that_leave_stop_the_polling() -> None:
             await asyncio.sleep(0.3)
 
 
-@pytest.mark.parametrize("engine", ["aiohttp", "httpx"])
-@pytest.mark.parametrize("how", ["cancel", "deadline"])
-async def test_the_last_caller_that_leaves_closes_the_connection(engine: str, how: str) -> None:
-    async with open_stack(OPTIONS, engine=engine) as stack:
-        batch_id = await create(stack)
-        stack.simulator.script("slow-headers")
-        request = WatchMessageBatchRequest(batch_id=batch_id)
-        call = stack.batches.WatchMessageBatch(request, timeout=2 if how == "deadline" else None)
-        reading = asyncio.ensure_future(drain(call))
-        exchange = await stack.simulator.wait_request(2)
-        if how == "cancel":
-            call.cancel()
-        async with asyncio.timeout(AT_ONCE if how == "cancel" else 2 + AT_ONCE):
-            await stack.simulator.wait_closed(exchange)
-        assert exchange.closed_early
-        await asyncio.wait([reading])
-
-
 @pytest.mark.usefixtures("_quick")
 async def test_a_batch_that_is_deleted_is_not_found_any_more() -> None:
     async with open_stack(OPTIONS) as stack:

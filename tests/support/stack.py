@@ -63,6 +63,11 @@ async def open_stack(options: SimulatorOptions | None = None, **settings: Any) -
         yield Stack(simulator, gateway, channel, *(stub(channel) for stub in _STUBS))
 
 
+def over(stack: Stack, channel: grpc.aio.Channel) -> Stack:
+    """The same, called over another channel."""
+    return Stack(stack.simulator, stack.gateway, channel, *(stub(channel) for stub in _STUBS))
+
+
 @asynccontextmanager
 async def gateway_before(base_url: str, **settings: Any) -> AsyncIterator[tuple[Gateway, grpc.aio.Channel]]:
     """A gateway in front of any upstream, and a channel to it."""
