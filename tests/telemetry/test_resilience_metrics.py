@@ -88,7 +88,7 @@ async def test_a_call_that_outlives_its_caller_is_counted_to_its_end(collector: 
         await call.read()
         call.cancel()
         exchange = await stack.simulator.wait_closed(await stack.simulator.wait_request())
-        await stack.gateway._abandoned.idle()
+        await stack.gateway.abandoned.idle()
         told: dict[str, Any] = dict(stack.simulator.usage)
     assert not exchange.closed_early
     [span] = collector.named(f"chat {MODEL}")

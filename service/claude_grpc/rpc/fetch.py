@@ -105,6 +105,12 @@ class Fetch:
                 error.context = response.context
                 raise
 
+    async def ask(self, resource: Resource[M], request: Any, call: Call) -> M:
+        """The answer to a request that the gateway makes for itself, of which the caller is not told."""
+        model_call = call.telemetry.calls_upstream(_operation(call))
+        answer, _ = await self.deliver(resource, self.prepare(resource, request, call), model_call)
+        return answer
+
     async def send(self, resource: Resource[M], request: Any, call: Call) -> M:
         """The answer to a request, decoded."""
         return await self._send(resource, self.prepare(resource, request, call), call)
