@@ -40,9 +40,9 @@ from claude_grpc.upstream import (
 )
 from claude_grpc.v1 import batches_pb2, files_pb2, gateway_pb2, messages_pb2, models_pb2, skills_pb2
 
-__all__ = ["NAMES", "admission_limits", "make_client", "serve_all"]
+__all__ = ["NAMES", "SERVICES", "admission_limits", "make_client", "serve_all"]
 
-_SERVICES = {
+SERVICES = {
     "messages": messages_pb2.DESCRIPTOR.services_by_name["MessagesService"],
     "batches": batches_pb2.DESCRIPTOR.services_by_name["BatchesService"],
     "files": files_pb2.DESCRIPTOR.services_by_name["FilesService"],
@@ -50,8 +50,9 @@ _SERVICES = {
     "skills": skills_pb2.DESCRIPTOR.services_by_name["SkillsService"],
     "gateway": gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
 }
+"""What is served, by short names."""
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
-NAMES = tuple(service.full_name for service in _SERVICES.values())
+NAMES = tuple(service.full_name for service in SERVICES.values())
 """The full names of the services whose health is told."""
 
 
@@ -127,7 +128,7 @@ def serve_all(
         "skills": SkillsServicer(fetch, max_file_bytes=settings.max_file_bytes),
         "gateway": GatewayServicer(_info(settings, base_url), client.breakers),
     }
-    handlers = [front.handler(_SERVICES[name], servicer) for name, servicer in servicers.items()]
+    handlers = [front.handler(SERVICES[name], servicer) for name, servicer in servicers.items()]
     # Health is asked every second and by everybody: no layer stands around it.
     handlers.append(Front().handler(_HEALTH, HealthServicer(health)))
     if settings.reflection:
