@@ -85,7 +85,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     async with AsyncExitStack() as stack:
         base_url = str(settings.anthropic_base_url)
         if settings.simulates:
-            simulator = await stack.enter_async_context(Simulator(SimulatorOptions(delta_interval=0.02)))
+            # A batch of its own ends when it is asked for the second time, which nobody wants to wait ten seconds for.
+            options = SimulatorOptions(delta_interval=0.02, batch_retry_after=1)
+            simulator = await stack.enter_async_context(Simulator(options))
             base_url = simulator.base_url
             _log.warning(
                 "NO CLAUDE HERE: answers come from the embedded simulator. "
