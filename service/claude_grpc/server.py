@@ -79,7 +79,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def _simulator() -> AsyncIterator[str]:
-    async with Simulator(SimulatorOptions(delta_interval=0.02)) as simulator:
+    # A batch of its own ends when it is asked for the second time, which nobody wants to wait ten seconds for.
+    async with Simulator(SimulatorOptions(delta_interval=0.02, batch_retry_after=1)) as simulator:
         _log.warning(
             "NO CLAUDE HERE: answers come from the embedded simulator. Set ANTHROPIC_API_KEY to reach the Claude API.",
             extra={"simulator": simulator.base_url},

@@ -212,9 +212,9 @@ async def test_a_caller_that_leaves_closes_the_connection_and_leaves_nothing(
 async def test_a_deadline_ends_all_streams_likewise(engine: str) -> None:
     aside = spooled_files() if CAN_TELL else set()
     async with open_stack(OPTIONS, engine=engine) as stack:
-        streams = [(time.monotonic() + DEADLINE, *(await begin(stack, DEADLINE))) for begin in STREAMS]
+        streams = [(*(await begin(stack, DEADLINE)), time.monotonic() + DEADLINE) for begin in STREAMS]
         before = await things(stack)
-        for deadline, call, exchange in streams:
+        for call, exchange, deadline in streams:
             assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             await stack.simulator.wait_closed(exchange)
             assert exchange.closed_early

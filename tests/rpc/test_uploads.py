@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from claude_grpc.simulator import SimulatorOptions
-from claude_grpc.v1.content_pb2 import ContentBlock, DocumentBlock
+from claude_grpc.v1.content_pb2 import ContentBlock
 from claude_grpc.v1.files_pb2 import DeleteFileRequest, FileChunk, UploadFileHeader, UploadFileRequest
 from claude_grpc.v1.files_pb2_grpc import FilesServiceStub
 from claude_grpc.v1.messages_pb2 import ROLE_USER, CreateMessageRequest, InputMessage
@@ -61,13 +61,31 @@ async def test_a_file_that_is_sent_byte_by_byte_is_the_same(stack: Stack) -> Non
     assert stack.simulator.files[file.id].content.sha256 == hashlib.sha256(b"hello world").hexdigest()
 
 
-async def test_a_message_can_name_the_file(stack: Stack) -> None:
-    file = (await stack.files.UploadFile(upload(b"%PDF-1.7", filename="a.pdf", mime_type="application/pdf"))).file
-    block = ContentBlock(document=DocumentBlock())
-    block.document.source.file.file_id = file.id
-    request = CreateMessageRequest(params=params())
+def naming(kind: str, file_id: str) -> ContentBlock:
+    block = ContentBlock()
+    if kind == "container_upload":
+        block.container_upload.file_id = file_id
+    else:
+        getattr(block, kind).source.file.file_id = file_id
+    return block
+
+
+@pytest.mark.parametrize("betas", [[], ["files-api-2025-04-14"]], ids=["today", "old beta"])
+@pytest.mark.parametrize(
+    ("kind", "mime_type"),
+    [("document", "application/pdf"), ("image", "image/png"), ("container_upload", "text/csv")],
+)
+async def test_a_message_can_name_the_file(stack: Stack, kind: str, mime_type: str, betas: list[str]) -> None:
+    file = (await stack.files.UploadFile(upload(b"some", filename="a", mime_type=mime_type, betas=betas))).file
+    assert (file.filename, file.mime_type, file.size_bytes) == ("a", mime_type, 4)
+    block = naming(kind, file.id)
+    request = CreateMessageRequest(params=params(), betas=betas)
+    if kind == "container_upload":
+        tool = request.params.tools.add(type="code_execution_20260521")
+        tool.code_execution.name = "code_execution"
     request.params.messages[0].CopyFrom(InputMessage(role=ROLE_USER, content=[block]))
     await stack.messages.CreateMessage(request)
+    assert json.loads(stack.simulator.requests[-1].body)["messages"][0]["content"][0]["type"] == kind
     await stack.files.DeleteFile(DeleteFileRequest(file_id=file.id))
     ended = await drain(stack.messages.CreateMessage(request))
     assert ended.code in {grpc.StatusCode.NOT_FOUND, INVALID}
