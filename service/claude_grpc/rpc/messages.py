@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from claude_grpc.codec import Decoder, Encoder, MessageAccumulator
+from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, rawjson
 from claude_grpc.errors import UpstreamError, UpstreamProtocolError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.forward import Forward, Route
@@ -36,7 +36,7 @@ class MessagesServicer:
         self, request: messages_pb2.CreateMessageRequest, call: Call
     ) -> messages_pb2.CreateMessageResponse:
         """The whole turn; a long one is streamed by upstream and put together here."""
-        is_long = request.params.max_tokens > _MOST_TOKENS_IN_ONE_PIECE
+        is_long = _max_tokens(request.params) > _MOST_TOKENS_IN_ONE_PIECE
         message = await (self._gather(request, call) if is_long else self._forward.send(_CREATE, request, call))
         return messages_pb2.CreateMessageResponse(message=message)
 
@@ -52,8 +52,7 @@ class MessagesServicer:
             raise
         if not whole.has_begun:
             raise UpstreamProtocolError("Upstream sent a stream without message_start.", call.upstream)
-        if whole.unmerged:
-            call.trailers[_UNMERGED] = _visible(",".join(sorted(whole.unmerged)))
+        _tell_unmerged(whole, call)
         return whole.message
 
     async def stream_message(
@@ -67,6 +66,7 @@ class MessagesServicer:
                     whole.add(event)
                     if event.HasField("message_stop"):
                         event.message_stop.message.CopyFrom(whole.message)
+                        _tell_unmerged(whole, call)
                 yield event
 
     async def count_tokens(
@@ -74,6 +74,22 @@ class MessagesServicer:
     ) -> messages_pb2.CountTokensResponse:
         """How many input tokens the request would have."""
         return await self._forward.send(_COUNT, request, call)
+
+
+def _max_tokens(params: messages_pb2.MessageParams) -> float:
+    """The parameter, wherever it stands; 0 for what is none."""
+    if params.HasField("max_tokens") or not params.extra_json:
+        return params.max_tokens
+    try:
+        members = rawjson.split_object(params.extra_json.encode()) or {}
+        return float(bytes(members.get("max_tokens", b"0")))
+    except (ValueError, RecursionError):
+        return 0  # the encoder or upstream will say what is wrong with it
+
+
+def _tell_unmerged(whole: MessageAccumulator, call: Call) -> None:
+    if whole.unmerged:
+        call.trailers[_UNMERGED] = _visible(",".join(sorted(whole.unmerged)))
 
 
 def _visible(text: str) -> str:
