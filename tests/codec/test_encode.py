@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -347,3 +349,20 @@ def test_null_where_it_means_something_comes_from_extra_json() -> None:
 def test_a_system_turn_needs_no_content_beside_its_output_config() -> None:
     turn = InputMessage(role=ROLE_SYSTEM, output_config=OutputConfig(effort="low"))
     assert b'{"role":"system","output_config":{"effort":"low"}}' in encode(params(messages=[turn]))
+
+
+@pytest.mark.parametrize("size", [262_143, 262_144, 1_000_000])
+def test_a_large_value_is_written_in_slices_with_pauses_between_them(size: int) -> None:
+    pauses: list[None] = []
+    encoder = Encoder(MessageParams.DESCRIPTOR, pause=lambda: pauses.append(None))
+    image = b"\x00\xff\x10" * size
+    tale = 'é"\n😀' * (size // 4)
+    source = {"base64": {"media_type": "image/png", "data": image[:size]}}
+    document = {"text": {"media_type": "text/plain", "data": tale}}
+    content: Any = [{"image": {"source": source}}, {"document": {"source": document}}]
+    turn = InputMessage(role=ROLE_USER, content=content)
+    params = MessageParams(model="m", max_tokens=1, messages=[turn])
+    written = json.loads(encoder.encode(params, Violations()))["messages"][0]["content"]
+    assert base64.b64decode(written[0]["source"]["data"]) == image[:size]
+    assert written[1]["source"]["data"] == tale
+    assert len(pauses) == sum(-(-length // 262_143) for length in (size, len(tale)) if length > 262_143)

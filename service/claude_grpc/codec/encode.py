@@ -20,7 +20,7 @@ from claude_grpc.codec.newer import refuse_newer_fields
 from claude_grpc.codec.rawjson import Members, Raw
 from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, family_of, read_schema, set_test
 from claude_grpc.codec.times import parse_time
-from claude_grpc.codec.values import Pieces, Writer, quote, scalar_writer
+from claude_grpc.codec.values import Pause, Pieces, Writer, quote, scalar_writer
 from claude_grpc.codec.violations import Path, Violations
 
 __all__ = ["Encoder"]
@@ -32,10 +32,11 @@ class Encoder:
     Args:
         descriptor: The messages' type.
         counting: Leave out the fields that only creating a message uses.
+        pause: Called again and again within a value of over 256 KiB; may let others have their turn.
     """
 
-    def __init__(self, descriptor: Descriptor, *, counting: bool = False) -> None:
-        self._plan = _Plans(counting)[descriptor]
+    def __init__(self, descriptor: Descriptor, *, counting: bool = False, pause: Pause = lambda: None) -> None:
+        self._plan = _Plans(counting, pause)[descriptor]
 
     def encode(self, message: Message, violations: Violations, *, path: str = "", first: bytes = b"") -> bytes:
         """The message as one JSON object; of use only if no violation was found.
@@ -61,9 +62,10 @@ class _Plan(Protocol):
 class _Plans(dict[Descriptor, _Plan]):
     """The plans of one encoder. A plan is entered before it is compiled, for messages contain each other."""
 
-    def __init__(self, counting: bool) -> None:
+    def __init__(self, counting: bool, pause: Pause) -> None:
         super().__init__()
         self.counting = counting
+        self.pause = pause
 
     def __missing__(self, descriptor: Descriptor) -> _Plan:
         schema = read_schema(descriptor)
@@ -258,7 +260,7 @@ def _type_member(tag: str) -> bytes:
 
 def _writer(field: FieldSchema, plans: _Plans) -> Writer:
     if field.message is None:
-        return scalar_writer(field)
+        return scalar_writer(field, plans.pause)
     name, plan = field.name, plans[field.message]
     if field.keyed_by:
         return _keyed_writer(name, field.keyed_by, plan)

@@ -6,6 +6,7 @@ Beside ``fetch``, the only module that knows both the codec and upstream, which 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -20,12 +21,17 @@ from claude_grpc.rpc.headers import HeaderFields, read_headers
 from claude_grpc.upstream import EventStream, UpstreamClient, UpstreamRequest, api_error
 from claude_grpc.v1.messages_pb2 import StreamMessageResponse
 
-__all__ = ["Forward", "Route"]
+__all__ = ["Forward", "Route", "give_way"]
 
 M = TypeVar("M", bound=Message)
 
 # Larger requests are encoded beside the loop, so that one of 30 MB does not hold up everybody's deltas.
 _LARGE = 256 * 1024
+
+
+def give_way() -> None:
+    """Let the loop have the interpreter, which it would else wait five milliseconds for at each of its callbacks."""
+    time.sleep(0.001)
 
 
 class ParamsRequest(HeaderFields, Protocol):

@@ -8,16 +8,22 @@ from dataclasses import replace
 from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, rawjson
 from claude_grpc.errors import UpstreamError, UpstreamProtocolError
 from claude_grpc.rpc.call import Call
-from claude_grpc.rpc.forward import Forward, Route
+from claude_grpc.rpc.forward import Forward, Route, give_way
 from claude_grpc.v1 import messages_pb2
 
 __all__ = ["MessagesServicer"]
 
 _PARAMS = messages_pb2.MessageParams.DESCRIPTOR
 
-_CREATE = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.AssistantMessage))
-_STREAM = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.StreamMessageResponse), b'"stream":true')
-_COUNT = Route("/v1/messages/count_tokens", Encoder(_PARAMS, counting=True), Decoder(messages_pb2.CountTokensResponse))
+_ENCODER = Encoder(_PARAMS, pause=give_way)
+
+_CREATE = Route("/v1/messages", _ENCODER, Decoder(messages_pb2.AssistantMessage))
+_STREAM = Route("/v1/messages", _ENCODER, Decoder(messages_pb2.StreamMessageResponse), b'"stream":true')
+_COUNT = Route(
+    "/v1/messages/count_tokens",
+    Encoder(_PARAMS, counting=True, pause=give_way),
+    Decoder(messages_pb2.CountTokensResponse),
+)
 
 # The official SDK takes it that 128,000 tokens take an hour, and beyond ten minutes refuses an answer in one piece:
 # on a connection that silent, whoever stands between may hang up.
