@@ -44,7 +44,7 @@ test: $(VENV)/.dev ## Run all tests
 
 .PHONY: cover
 cover: $(VENV)/.dev ## Branch coverage of the codec, upstream and the status table
-	$(BIN)/pytest --numprocesses 2 --cov=claude_grpc.codec --cov=claude_grpc.upstream --cov=claude_grpc.rpc.status --cov-branch --cov-report=term-missing tests/codec tests/upstream tests/rpc
+	$(BIN)/pytest --numprocesses 2 --cov=claude_grpc.codec --cov=claude_grpc.upstream --cov=claude_grpc.rpc.status --cov=claude_grpc.rpc.table --cov-branch --cov-report=term-missing tests/codec tests/upstream tests/rpc
 
 .PHONY: cover-codec
 cover-codec: $(VENV)/.dev ## Check that the codec's examples take every branch of it, without help of chance

@@ -7,6 +7,7 @@ variable in lower case.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import textwrap
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BeforeValidator,
     Field,
     HttpUrl,
     SecretStr,
@@ -24,7 +26,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 __all__ = ["ConfigurationError", "Settings", "describe_settings", "load_settings", "variable"]
 
@@ -51,9 +53,17 @@ def _check_credential(credential: SecretStr) -> SecretStr:
     return credential
 
 
+def _read_json(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("must be JSON") from None
+
+
 Address = Annotated[str, AfterValidator(_check_address)]
 Credential = Annotated[SecretStr, AfterValidator(_check_credential)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@/-]{1,256}$")]
 
 
 class ConfigurationError(Exception):
@@ -100,6 +110,37 @@ class Settings(BaseSettings):
     write_timeout: Seconds = Field(60.0, description="Seconds that sending a piece of a request may take.")
     pool_timeout: Seconds = Field(60.0, description="Seconds to wait for a free connection.")
     max_retries: int = Field(2, ge=0, le=10, description="How often opening a call upstream is tried again.")
+    max_retry_wait: Seconds = Field(
+        60.0, description="Most seconds to wait when the Claude API says how long; beyond it the caller is told."
+    )
+    retry_budget: int = Field(
+        100,
+        ge=0,
+        le=1000,
+        description="Tokens of the retry budget: a failed attempt takes one, a successful one gives a tenth, and there "
+        "are retries while half is left; 0 for no limit.",
+    )
+    breaker_failures: int = Field(
+        10,
+        ge=0,
+        le=100,
+        description="Failures of a model, among its last 100 attempts of half a minute and four fifths of them, after "
+        "which calls for it are refused; 0 for never.",
+    )
+    breaker_pause: Seconds = Field(3.0, description="Seconds until one of them is let through again.")
+    fallback_models: Annotated[dict[str, list[ModelName]], NoDecode, BeforeValidator(_read_json)] = Field(
+        {},
+        description='JSON: by model, or "*", those that are asked when it is overloaded or its calls are refused, '
+        'such as {"claude-opus-5-5": ["claude-sonnet-5"]}; a request can say otherwise.',
+    )
+    default_deadline: Seconds = Field(3600.0, description="Seconds for a call whose caller sets no deadline.")
+    deadline_margin: float = Field(
+        0.25,
+        ge=0,
+        le=60,
+        description="Seconds before a caller's deadline, at most a tenth of the time, when the gateway gives up and "
+        "says why.",
+    )
     max_request_bytes: int = Field(
         40 * 1024 * 1024,
         ge=1024,
@@ -122,10 +163,46 @@ class Settings(BaseSettings):
         ge=1024,
         description="Most bytes of an answer that is not streamed, and of one event or batch result.",
     )
+    max_calls: int = Field(
+        1000, ge=1, description="Most calls that run at once. The defaults of these limits suit 1 GiB of memory."
+    )
+    max_queued_calls: int = Field(
+        100, ge=0, description="Most calls beyond that which wait for one to end; further ones are refused at once."
+    )
+    queue_timeout: Seconds = Field(2.0, description="Seconds that a call waits at most, then it is refused.")
+    max_bytes_in_flight: int = Field(
+        160 * 1024 * 1024,
+        ge=1024,
+        description="Most bytes of requests that upstream has not answered yet; at least max_request_bytes. They need "
+        "two to three times as much memory.",
+    )
+    max_abandoned_calls: int = Field(
+        100,
+        ge=0,
+        description="Most calls that go on without their caller, because they asked for it; others are cancelled.",
+    )
+    abandoned_timeout: Seconds = Field(600.0, description="Seconds that such a call may go on.")
+    ping_interval: Seconds = Field(
+        15.0, description="Seconds of silence after which a stream that has begun is sent a ping event."
+    )
+    keepalive_interval: Seconds = Field(
+        60.0, description="Seconds after which a silent connection is asked whether its caller is still there."
+    )
+    keepalive_timeout: Seconds = Field(20.0, description="Seconds to wait for that answer, then it is closed.")
+    max_connection_idle: Seconds = Field(
+        600.0, description="Seconds without a call after which a connection is closed."
+    )
     drain_delay: float = Field(
         0.0, ge=0, description="Seconds from SIGTERM, when health says NOT_SERVING, until new calls are refused."
     )
     drain_grace: float = Field(600.0, ge=0, description="Seconds that running calls may then take to end.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Processes that share the port, best one a core. Each has its own connections, and limits are each "
+        "one's. More than one need a key: the embedded simulator is one process's.",
+    )
     reflection: bool = Field(True, description="Whether server reflection tells tools which services there are.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "text"] = Field(
@@ -141,6 +218,14 @@ class Settings(BaseSettings):
             raise ValueError(
                 "there is no ANTHROPIC_API_KEY and no ANTHROPIC_AUTH_TOKEN, and the simulator is set to never"
             )
+        if self.workers > 1 and self.simulates:
+            raise ValueError("CLAUDE_GRPC_WORKERS: more than one need ANTHROPIC_API_KEY, not the embedded simulator")
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_one(self) -> Self:
+        if self.max_bytes_in_flight < self.max_request_bytes:
+            raise ValueError("max_bytes_in_flight is less than max_request_bytes; no such request could come in")
         return self
 
     @property

@@ -9,14 +9,19 @@
     │   ├── RequestTooLargeError        the body passes a limit
     │   ├── OutOfRangeError             it asks for what lies beyond the end
     │   └── NotFoundError               nothing of that name here
+    ├── RefusedError                the gateway does not serve the call, though another might
+    │   ├── GatewayOverloadedError      it has as many calls, or as much in memory, as it can
+    │   └── DrainingError               it is being stopped
     └── UpstreamError               the Claude API's, or the way to it
         ├── UpstreamStatusError         it answered with an error: status, type, message
         ├── UpstreamConnectionError     no connection, or it broke before the answer began
         ├── UpstreamTimeoutError        silent for longer than the read timeout
         ├── UpstreamProtocolError       it answered what is not HTTP, JSON or an event stream
-        └── StreamInterruptedError      a stream ended before `message_stop`
+        ├── StreamInterruptedError      a stream ended before `message_stop`
+        ├── BreakerOpenError            it was not asked: the model was failing just now
+        └── DeadlineExceededError       the call's time is up
 
-Errors are raised, never turned into a status by hand: ``rpc/status.py`` holds the one table from these classes to gRPC
+Errors are raised, never turned into a status by hand: ``rpc/table.py`` holds the one table from these classes to gRPC
 codes. The text of an error may travel to a caller, so it never holds a key, a header's value or another exception's
 text.
 """
@@ -28,10 +33,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 __all__ = [
+    "BreakerOpenError",
+    "DeadlineExceededError",
+    "DrainingError",
     "GatewayError",
+    "GatewayOverloadedError",
     "InvalidRequestError",
     "NotFoundError",
     "OutOfRangeError",
+    "RefusedError",
     "RequestError",
     "RequestTooLargeError",
     "SchemaError",
@@ -112,6 +122,28 @@ class NotFoundError(RequestError):
     """The gateway itself has nothing of that name; what upstream does not find is an `UpstreamStatusError`."""
 
 
+class RefusedError(GatewayError):
+    """The gateway does not serve a call, or not to its end, for reasons of its own.
+
+    Attributes:
+        retry_after: Seconds until the same call may fare better; None if some of it may have been billed already.
+        partial: Whether a part of the answer had already gone to the caller.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None, partial: bool = False) -> None:
+        self.retry_after = retry_after
+        self.partial = partial
+        super().__init__(message)
+
+
+class GatewayOverloadedError(RefusedError):
+    """The gateway has as many calls, or as many bytes of them in memory, as it can bear."""
+
+
+class DrainingError(RefusedError):
+    """The gateway is being stopped; others serve."""
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamContext:
     """What is known of the HTTP exchange in which an error arose.
@@ -119,12 +151,18 @@ class UpstreamContext:
     Attributes:
         request_id: Upstream's ``request-id``, empty if no answer came.
         attempts: HTTP requests made for this call, this one included.
+        retries: Why each attempt but the last was not the last, in a word: ``529``, ``connect`` …
+        model: The model that was asked, empty where the request has none.
+        fallback: Why that is another than the caller's: ``overloaded`` or ``breaker_open``; empty if it is not.
         headers: Response headers worth passing on, in lower case: ``retry-after``, ``anthropic-ratelimit-*`` …
         partial: Whether events of this answer had already gone to the caller.
     """
 
     request_id: str = ""
     attempts: int = 0
+    retries: tuple[str, ...] = ()
+    model: str = ""
+    fallback: str = ""
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     partial: bool = False
 
@@ -186,3 +224,19 @@ class UpstreamProtocolError(UpstreamError):
 
 class StreamInterruptedError(UpstreamError):
     """The body ended, or its connection broke, before the answer was whole."""
+
+
+class BreakerOpenError(UpstreamError):
+    """Nothing was sent, for attempts of the same kind were failing just now.
+
+    Attributes:
+        retry_after: Seconds until one is let through again.
+    """
+
+    def __init__(self, message: str, *, retry_after: float, context: UpstreamContext | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, context)
+
+
+class DeadlineExceededError(UpstreamError):
+    """The call's time is up, or so nearly that no attempt could end in it; what was sent may have been billed."""

@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -92,7 +93,10 @@ async def test_what_still_runs_after_the_grace_is_ended(tmp_path: Path) -> None:
     [
         ({"CLAUDE_GRPC_LISTEN": "nowhere"}, "CLAUDE_GRPC_LISTEN: must be HOST:PORT"),
         ({"CLAUDE_GRPC_READ_TIMEOUT": "soon"}, "CLAUDE_GRPC_READ_TIMEOUT: "),
+        ({"CLAUDE_GRPC_FALLBACK_MODELS": "canary"}, "CLAUDE_GRPC_FALLBACK_MODELS: must be JSON"),
+        ({"CLAUDE_GRPC_FALLBACK_MODELS": '{"a": ["b c"]}'}, "CLAUDE_GRPC_FALLBACK_MODELS: "),
         ({"CLAUDE_GRPC_SIMULATOR": "never"}, "there is no ANTHROPIC_API_KEY"),
+        ({"CLAUDE_GRPC_WORKERS": "2"}, "CLAUDE_GRPC_WORKERS: more than one need ANTHROPIC_API_KEY"),
         ({"ANTHROPIC_API_KEY": "a", "ANTHROPIC_AUTH_TOKEN": "b"}, "set one of them"),
         ({"ANTHROPIC_API_KEY": "canary\nkey"}, "ANTHROPIC_API_KEY: must be printable"),
         ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "host/path"}, "ANTHROPIC_BASE_URL: "),
@@ -107,6 +111,21 @@ def test_a_wrong_setting_stops_the_start_with_one_clear_line(variables: dict[str
     assert text in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "canary" not in done.stderr
+
+
+def test_grpc_gets_its_settings_before_it_is_loaded() -> None:
+    script = (
+        "import sys, os, claude_grpc.__main__ as command; assert 'grpc' not in sys.modules;"
+        "command.main(['health', '--target', '127.0.0.1:1']); assert 'grpc' in sys.modules;"
+        "print(os.environ['GRPC_EXPERIMENTS'])"
+    )
+    for told, expected in (({}, "-event_engine_listener,-event_engine_client"), ({"GRPC_EXPERIMENTS": "x"}, "x")):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=clean_environment(**told), capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected
+        # Of a name that grpc does not know it would say so here.
+        assert ("Unknown experiment" in done.stderr) == bool(told)
 
 
 def test_a_port_that_is_taken_stops_the_start(gateway_process: GatewayProcess) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
+
 import grpc
 import pytest
 from google.protobuf.message import Message
@@ -9,10 +12,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from claude_grpc import errors
 from claude_grpc.errors import (
+    BreakerOpenError,
+    DeadlineExceededError,
+    DrainingError,
     GatewayError,
+    GatewayOverloadedError,
     InvalidRequestError,
     NotFoundError,
     OutOfRangeError,
+    RefusedError,
     RequestError,
     RequestTooLargeError,
     StreamInterruptedError,
@@ -71,9 +79,10 @@ ANSWERS = [
     (418, "", Code.INVALID_ARGUMENT, "INVALID_REQUEST", {"BadRequest"}),
     (429, "rate_limit_error", Code.RESOURCE_EXHAUSTED, "RATE_LIMIT", {"RetryInfo", "QuotaFailure"}),
     (500, "api_error", Code.INTERNAL, "API_ERROR", set()),
-    (501, "", Code.INTERNAL, "API_ERROR", set()),
+    (501, "", Code.UNIMPLEMENTED, "NOT_IMPLEMENTED", set()),
     (502, "", Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", {"RetryInfo"}),
     (503, "", Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", {"RetryInfo"}),
+    (503, "api_error", Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", {"RetryInfo"}),
     (504, "timeout_error", Code.UNAVAILABLE, "UPSTREAM_TIMEOUT", set()),
     (529, "overloaded_error", Code.UNAVAILABLE, "OVERLOADED", {"RetryInfo"}),
     # error.type decides before the status
@@ -103,7 +112,6 @@ def test_an_answer_of_upstream_has_its_row(
     ("http_status", "error_type", "error_code", "code", "more"),
     [
         (400, "invalid_request_error", "file_not_downloadable", Code.FAILED_PRECONDITION, "PreconditionFailure"),
-        (400, "invalid_request_error", "storage_quota_exceeded", Code.FAILED_PRECONDITION, "PreconditionFailure"),
         (404, "not_found_error", "file_expired", Code.NOT_FOUND, "ResourceInfo"),
     ],
 )
@@ -132,22 +140,26 @@ def test_what_passes_a_limit_is_named() -> None:
     )
 
 
-OWN: list[tuple[RequestError | UpstreamError, grpc.StatusCode, str]] = [
+OWN: list[tuple[RequestError | RefusedError | UpstreamError, grpc.StatusCode, str]] = [
     (InvalidRequestError([Violation("a.b", "Required.")]), Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (RequestTooLargeError(5, 4), Code.INVALID_ARGUMENT, "REQUEST_TOO_LARGE"),
     (RequestTooLargeError(5, 4, field="items[4]", unit="requests"), Code.INVALID_ARGUMENT, "REQUEST_TOO_LARGE"),
     (OutOfRangeError("offset", 4), Code.OUT_OF_RANGE, "OUT_OF_RANGE"),
     (NotFoundError("x"), Code.NOT_FOUND, "NOT_FOUND"),
+    (GatewayOverloadedError("x", retry_after=1.0), Code.UNAVAILABLE, "GATEWAY_OVERLOADED"),
+    (DrainingError("x", retry_after=1.0), Code.UNAVAILABLE, "DRAINING"),
     (UpstreamConnectionError("x"), Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE"),
     (UpstreamTimeoutError("x", phase="read"), Code.UNAVAILABLE, "UPSTREAM_TIMEOUT"),
     (UpstreamProtocolError("x"), Code.INTERNAL, "UPSTREAM_PROTOCOL"),
     (StreamInterruptedError("x"), Code.UNAVAILABLE, "STREAM_INTERRUPTED"),
+    (BreakerOpenError("x", retry_after=2.5), Code.UNAVAILABLE, "BREAKER_OPEN"),
+    (DeadlineExceededError("x"), Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
 ]
 
 
 @pytest.mark.parametrize(("error", "code", "reason"), OWN, ids=[type(row[0]).__name__ for row in OWN])
 def test_an_error_of_the_gateway_has_its_row(
-    error: RequestError | UpstreamError, code: grpc.StatusCode, reason: str
+    error: RequestError | RefusedError | UpstreamError, code: grpc.StatusCode, reason: str
 ) -> None:
     status = status_of(error)
     assert (status.code, status.reason) == (code, reason)
@@ -183,6 +195,43 @@ def test_a_retry_is_advised_when_upstream_says_so(headers: dict[str, str], secon
     assert status.trailers["grpc-retry-pushback-ms"] == str(int(seconds * 1000))
 
 
+def test_a_date_is_advice_as_well() -> None:
+    at = formatdate(time.time() + 100, usegmt=True)
+    retry = details(status_of(answered(529, "overloaded_error", **{"retry-after": at})))["RetryInfo"]
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert 90 < retry.retry_delay.ToSeconds() <= 100
+
+
+@pytest.mark.parametrize(("http_status", "asked", "advised"), [(529, "false", False), (500, "true", True)])
+def test_upstreams_word_on_retries_is_over_the_table(http_status: int, asked: str, advised: bool) -> None:
+    status = status_of(answered(http_status, "", **{"x-should-retry": asked}))
+    assert ("RetryInfo" in details(status)) is advised
+    assert info(status).metadata["safeToRetry"] == str(advised).lower()
+
+
+def test_an_open_breaker_says_when_it_lets_calls_through() -> None:
+    status = status_of(BreakerOpenError("x", retry_after=2.5))
+    retry = details(status)["RetryInfo"]
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert retry.retry_delay.ToMilliseconds() == 2500
+    assert status.trailers["grpc-retry-pushback-ms"] == "2500"
+
+
+@pytest.mark.parametrize(("phase", "safe"), [("connect", True), ("pool", True), ("write", True), ("read", False)])
+def test_only_what_upstream_has_taken_may_have_been_billed(phase: str, safe: bool) -> None:
+    status = status_of(UpstreamTimeoutError("x", phase=phase))
+    assert status.code is Code.UNAVAILABLE
+    assert status.reason == ("UPSTREAM_UNAVAILABLE" if safe else "UPSTREAM_TIMEOUT")
+    assert (status.trailers["grpc-retry-pushback-ms"] == "-1") is not safe
+
+
+def test_what_was_tried_is_told() -> None:
+    context = UpstreamContext(attempts=3, retries=("529", "connect"), model="m", fallback="overloaded")
+    metadata = info(status_of(UpstreamConnectionError("x", context))).metadata
+    assert (metadata["attempts"], metadata["retries"]) == ("3", "529,connect")
+    assert (metadata["model"], metadata["fallback"]) == ("m", "overloaded")
+
+
 def test_no_retry_is_advised_after_the_first_event() -> None:
     error = UpstreamStatusError(
         "x", http_status=200, error_type="overloaded_error", context=UpstreamContext(partial=True)
@@ -208,6 +257,9 @@ def test_the_worst_case_fits_into_trailers(http_status: int) -> None:
     context = UpstreamContext(
         request_id="r" * 9000,
         attempts=9,
+        retries=("overloaded_error",) * 90,
+        model="m" * 9000,
+        fallback="overloaded",
         headers={f"anthropic-ratelimit-{n}-remaining": "9" * 900 for n in range(90)} | {"retry-after": "5"},
     )
     error = UpstreamStatusError("é" * 9000, http_status=http_status, error_code="c" * 900, context=context)
@@ -239,4 +291,6 @@ def test_an_upstream_error_without_a_class_of_its_own_is_none_of_the_tree() -> N
         "UpstreamTimeoutError",
         "UpstreamProtocolError",
         "StreamInterruptedError",
+        "BreakerOpenError",
+        "DeadlineExceededError",
     }

@@ -72,6 +72,8 @@ async def gateway_before(base_url: str, **settings: Any) -> AsyncIterator[tuple[
         "ANTHROPIC_BASE_URL": base_url,
         "simulator": "never",
         "max_retries": 0,
+        # Many a test makes one model fail again and again.
+        "breaker_failures": 0,
         **settings,
     }
     async with (

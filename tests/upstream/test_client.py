@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from claude_grpc.errors import InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
-from claude_grpc.upstream import Endpoint, ServerSentEvent, Timeouts, UpstreamClient, UpstreamRequest, UpstreamResponse
+from claude_grpc.upstream import Endpoint, ServerSentEvent, UpstreamClient, UpstreamRequest, UpstreamResponse
 
 KEY = "canary-key-7f3a"
 CREATE = UpstreamRequest(method="POST", path="/v1/messages", body=b'{"model":"m"}')
@@ -377,12 +377,6 @@ async def test_aclose_closes_the_transport(serve: Any, connect: Any) -> None:
     await client.aclose()
     async with asyncio.timeout(10):
         await (await upstream.peer()).closed
-
-
-def test_timeouts_are_never_longer_than_the_time_left_and_never_zero() -> None:
-    timeouts = Timeouts(connect=5, read=600, write=30, pool=1)
-    assert timeouts.within(20) == {"connect": 5, "read": 20, "write": 20, "pool": 1}
-    assert timeouts.within(-1) == dict.fromkeys(("connect", "read", "write", "pool"), 0.001)
 
 
 async def call(client: UpstreamClient, kind: str) -> None:

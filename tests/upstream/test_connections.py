@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from claude_grpc.upstream import environment_proxy, make_transport
-from claude_grpc.upstream.aiohttp_transport import _seen
+from claude_grpc.upstream.aiohttp_body import _seen
 
 QUICK = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
 

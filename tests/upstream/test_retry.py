@@ -28,10 +28,18 @@ def test_a_lasting_failure_is_not(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("timeout", "wait"), [("", 0.5), ("connect", 0.5), ("pool", 0.5), ("write", 0.5), ("read", None)]
+    ("outcome", "wait"),
+    [
+        (Outcome(broken=True), 0.5),
+        (Outcome(timeout="connect"), 0.5),
+        (Outcome(timeout="pool"), 0.5),
+        (Outcome(timeout="write"), 0.5),
+        (Outcome(timeout="read"), None),
+        (Outcome(), None),
+    ],
 )
-def test_without_a_response_all_but_the_read_timeout_is_tried_again(timeout: str, wait: float | None) -> None:
-    assert policy().decide(0, Outcome(timeout=timeout)) == wait
+def test_without_a_response_all_is_tried_again_that_was_not_taken(outcome: Outcome, wait: float | None) -> None:
+    assert policy().decide(0, outcome) == wait
 
 
 @pytest.mark.parametrize(
@@ -102,10 +110,16 @@ def test_retries_end_with_the_policys_or_the_calls_number(own: int, call: int | 
 
 
 @pytest.mark.parametrize(
-    ("time_left", "wait"), [(None, 3.0), (3.1, 3.0), (3.0, None), (2.9, None), (0.0, None), (-1.0, None)]
+    ("time_left", "wait"), [(None, 3.0), (3.25, 3.0), (3.24, None), (3.0, None), (0.0, None), (-1.0, None)]
 )
-def test_no_wait_reaches_the_deadline(time_left: float | None, wait: float | None) -> None:
-    assert policy().decide(0, Outcome(status=429, headers={"retry-after": "3"}), time_left) == wait
+def test_no_attempt_is_planned_that_could_not_end_in_time(time_left: float | None, wait: float | None) -> None:
+    outcome = Outcome(status=429, headers={"retry-after": "3"})
+    assert policy(shortest=0.25).decide(0, outcome, time_left) == wait
+
+
+@pytest.mark.parametrize(("time_left", "enough"), [(None, True), (0.1, True), (0.09, False), (0.0, False), (-1, False)])
+def test_an_attempt_takes_some_time_at_least(time_left: float | None, enough: bool) -> None:
+    assert policy().has_time(time_left) is enough
 
 
 def test_the_defaults_wait_less_than_half_a_second_first() -> None:
@@ -127,7 +141,7 @@ def test_the_defaults_wait_less_than_half_a_second_first() -> None:
 def test_whatever_upstream_says_a_wait_is_positive_and_within_its_bounds(
     taken: int, status: int | None, headers: dict[str, str], time_left: float | None
 ) -> None:
-    wait = policy().decide(taken, Outcome(status=status, headers=headers), time_left)
+    wait = policy().decide(taken, Outcome(status=status, broken=True, headers=headers), time_left)
     if wait is not None:
         assert taken < 2
         assert 0 < wait <= 60.0

@@ -268,6 +268,38 @@ async def test_a_connection_that_breaks_while_the_request_is_sent_is_a_network_e
         await transport.handle_async_request(post(upstream.url, bytes(32 * 1024 * 1024)))
 
 
+async def test_an_answer_before_the_whole_request_is_handed_on_and_its_connection_serves_no_more(
+    serve: Any, engine: Any, transport: Any
+) -> None:
+    if engine == "httpx":
+        pytest.skip("httpx waits until the request is whole")
+
+    async def script(peer: Any) -> None:
+        await peer.take()
+        peer.respond(413, b"no")
+        await peer.stall()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await asyncio.Event().wait()
+
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url, pieces()))
+    assert (response.status_code, await read(response)) == (413, b"no")
+    await closes(await upstream.peer())
+
+
+async def test_news_before_the_answer_is_passed_over(serve: Any, transport: Any) -> None:
+    async def script(peer: Any) -> None:
+        await peer.request()
+        peer.send(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
+        peer.respond(200, b"yes")
+
+    upstream = await serve(script)
+    response = await transport.handle_async_request(post(upstream.url))
+    assert (response.status_code, await read(response)) == (200, b"yes")
+
+
 @pytest.mark.parametrize(
     ("bytes_sent", "text"),
     [

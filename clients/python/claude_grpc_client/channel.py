@@ -29,6 +29,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # The gateway permits a ping every 10 s. Other servers may answer GOAWAY too_many_pings.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Without it gRPC waits a minute for the answer to a ping, whatever the option before says.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # Claude may think for minutes without a byte; the default stops pinging such a connection after two pings.
     ("grpc.http2.max_pings_without_data", 0),

@@ -6,15 +6,49 @@ ours.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol
+
+from google.protobuf.message import Message
 
 from claude_grpc.errors import UpstreamContext
 from claude_grpc.rpc.status import RpcStatus
 
-__all__ = ["Call"]
+__all__ = ["Call", "Read", "Share"]
+
+Read = Callable[[], Awaitable[bytes | None]]
+"""Brings a request into memory; None if there is none, or no other."""
+
+_HEADER = re.compile(r"[!-~]{1,256}")
+_LONGEST = 256
+
+
+class Share(Protocol):
+    """A call's share of the memory for requests."""
+
+    async def receive(self, read: Read) -> bytes | None:
+        """Read the request, once there is room for it; raise `RefusedError` if there is none."""
+
+    async def receive_next(self, read: Read) -> bytes | None:
+        """Read the next of many requests, in place of the one before; raise `RefusedError` if it has no room."""
+
+    def free(self) -> None:
+        """Tell that the request is no longer in memory."""
+
+
+class _Unlimited:
+    async def receive(self, read: Read) -> bytes | None:
+        return await read()
+
+    async def receive_next(self, read: Read) -> bytes | None:
+        return await read()
+
+    def free(self) -> None:
+        pass
 
 
 @dataclass(slots=True)
@@ -29,6 +63,10 @@ class Call:
         status: How the call failed; None while it has not.
         started: When it began, in seconds of ``time.monotonic``.
         upstream: What is known of the HTTP exchange behind it.
+        request_bytes: Size of the request, as it came.
+        share: Its share of the memory for requests.
+        keepalive: What a silent stream may send to show that it lives; None while it must not send anything.
+        partial: Whether a part of the answer has gone to the caller.
     """
 
     method: str
@@ -38,6 +76,10 @@ class Call:
     status: RpcStatus | None = None
     started: float = field(default_factory=time.monotonic)
     upstream: UpstreamContext = field(default_factory=UpstreamContext)
+    request_bytes: int = 0
+    share: Share = field(default_factory=_Unlimited)
+    keepalive: Message | None = None
+    partial: bool = False
 
     def answered(self, context: UpstreamContext) -> None:
         """Note what came back from upstream, and pass on what callers want to know of it."""
@@ -48,6 +90,12 @@ class Call:
 def _passed_on(context: UpstreamContext) -> Mapping[str, str]:
     trailers = {key: value for key, value in context.headers.items() if key.startswith("anthropic-ratelimit-")}
     trailers["claude-grpc-attempts"] = str(context.attempts)
-    if context.request_id:
-        trailers["request-id"] = context.request_id
+    told = {
+        "request-id": context.request_id,
+        "claude-grpc-retries": ",".join(context.retries)[:_LONGEST],
+        # The model is in a caller's words, which need not be a header's.
+        "claude-grpc-model": context.model if _HEADER.fullmatch(context.model) else "",
+        "claude-grpc-fallback": context.fallback,
+    }
+    trailers.update((key, value) for key, value in told.items() if value)
     return trailers

@@ -20,7 +20,9 @@ from claude_grpc.codec.newer import refuse_newer_fields
 from claude_grpc.codec.violations import Path
 from claude_grpc.errors import UpstreamContext, UpstreamError
 from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.deadline import DeadlinePolicy
 from claude_grpc.rpc.headers import read_headers
+from claude_grpc.rpc.options import Options
 from claude_grpc.rpc.pages import list_query, next_page_token
 from claude_grpc.upstream import ByteStream, LineStream, StreamedBody, UpstreamClient, UpstreamRequest
 
@@ -57,10 +59,12 @@ class Fetch:
 
     Args:
         client: The way to the Claude API.
+        deadlines: When a call's time is up.
     """
 
-    def __init__(self, client: UpstreamClient) -> None:
+    def __init__(self, client: UpstreamClient, deadlines: DeadlinePolicy | None = None) -> None:
         self._client = client
+        self._deadlines = deadlines or DeadlinePolicy()
 
     def prepare(self, resource: Resource[M], request: Any, call: Call, *, part: str = "") -> UpstreamRequest:
         """What would be sent, without a body.
@@ -79,7 +83,8 @@ class Fetch:
         if hasattr(request, "page_token"):  # it is a list's
             path += list_query(request, resource.filters, violations)
         violations.raise_if_any()
-        return UpstreamRequest(method=resource.method, path=path, headers=headers, deadline=call.deadline)
+        deadline = self._deadlines.upstream(call, Options())
+        return UpstreamRequest(method=resource.method, path=path, headers=headers, deadline=deadline)
 
     async def deliver(self, resource: Resource[M], prepared: UpstreamRequest) -> tuple[M, UpstreamContext]:
         """The answer to what was prepared, decoded."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -17,13 +18,20 @@ from google.protobuf.message import Message
 from claude_grpc.codec import Decoder, Encoder, Violations
 from claude_grpc.errors import RequestTooLargeError, StreamInterruptedError, UpstreamContext, UpstreamError
 from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.deadline import DeadlinePolicy
+from claude_grpc.rpc.fallback import FallbackPolicy, ask_in_turn
 from claude_grpc.rpc.headers import HeaderFields, read_headers
-from claude_grpc.upstream import EventStream, UpstreamClient, UpstreamRequest, api_error
-from claude_grpc.v1.messages_pb2 import StreamMessageResponse
+from claude_grpc.rpc.options import read_options
+from claude_grpc.rpc.relay import joined
+from claude_grpc.telemetry.counters import count_without_deadline
+from claude_grpc.upstream import EventStream, ServerSentEvent, UpstreamClient, UpstreamRequest, api_error
+from claude_grpc.v1.messages_pb2 import MessageParams, StreamMessageResponse
+from claude_grpc.v1.options_pb2 import CallOptions
 
 __all__ = ["Forward", "Route", "give_way"]
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 # Larger requests are encoded beside the loop, so that one of 30 MB does not hold up everybody's deltas.
 _LARGE = 256 * 1024
@@ -38,8 +46,12 @@ class ParamsRequest(HeaderFields, Protocol):
     """A request whose body is made of its ``params``."""
 
     @property
-    def params(self) -> Message:
+    def params(self) -> MessageParams:
         """What becomes the body."""
+
+    @property
+    def call_options(self) -> CallOptions:
+        """How the call is handled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +63,14 @@ class Route(Generic[M]):
         encoder: Makes the body.
         decoder: Makes messages of the answer: of the whole body, or of each event's data.
         first: Members of the body before all others, as ``"key":value``.
+        any_model: Whether another model's answer would do, so that the model is guarded and others stand in for it.
     """
 
     path: str
     encoder: Encoder
     decoder: Decoder[M]
     first: bytes = b""
+    any_model: bool = True
 
 
 class Forward:
@@ -65,11 +79,24 @@ class Forward:
     Args:
         client: The way to the Claude API.
         max_body_bytes: Most bytes of an encoded body.
+        deadlines: When a call's time is up.
+        fallbacks: Which models stand in for which.
     """
 
-    def __init__(self, client: UpstreamClient, *, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        client: UpstreamClient,
+        *,
+        max_body_bytes: int,
+        deadlines: DeadlinePolicy | None = None,
+        fallbacks: FallbackPolicy | None = None,
+    ) -> None:
         self._client = client
         self._max_body_bytes = max_body_bytes
+        self._deadlines = deadlines or DeadlinePolicy()
+        self._fallbacks = fallbacks or FallbackPolicy()
+        # One at a time: while it is encoded, a request of 30 MB is in memory four times.
+        self._large = ThreadPoolExecutor(1, "encode")
 
     async def send(self, route: Route[M], request: ParamsRequest, call: Call) -> M:
         """The answer to a request.
@@ -78,37 +105,79 @@ class Forward:
             RequestError: It cannot be sent as it is.
             UpstreamError: It was not answered, or with an error.
         """
-        response = await self._client.send(await self._prepare(route, request, call))
+        response = await self._ask(route, request, call, self._client.send)
         call.answered(response.context)
         with _in_context(response.context):
             return route.decoder.decode(response.body)
 
     @asynccontextmanager
     async def stream(
-        self, route: Route[StreamMessageResponse], request: ParamsRequest, call: Call
+        self, route: Route[StreamMessageResponse], request: ParamsRequest, call: Call, *, exact: bool = True
     ) -> AsyncIterator[AsyncIterator[StreamMessageResponse]]:
         """The events of an answer, up to and including ``message_stop``; leaving closes the connection to upstream.
+
+        Unless they are to be exact, deltas that came together may be joined.
 
         Raises:
             RequestError: It cannot be sent as it is.
             UpstreamError: It was not answered, or with an error; the iteration raises it if the answer is not whole.
         """
-        async with self._client.stream(await self._prepare(route, request, call)) as events:
+        async with AsyncExitStack() as stack:
+            events = await self._ask(
+                route, request, call, lambda sent: stack.enter_async_context(self._client.stream(sent))
+            )
             call.answered(events.context)
-            async with aclosing(_messages(route.decoder, events)) as messages:
-                yield messages
+            call.share.free()
+            # Not needed any more, and it may have 30 MB.
+            del request
+            messages = await stack.enter_async_context(aclosing(_messages(route.decoder, events, exact=exact)))
+            yield messages
 
-    async def _prepare(self, route: Route[M], request: ParamsRequest, call: Call) -> UpstreamRequest:
+    async def _ask(
+        self,
+        route: Route[M],
+        request: ParamsRequest,
+        call: Call,
+        send: Callable[[UpstreamRequest], Awaitable[T]],
+    ) -> T:
         violations = Violations()
         headers = read_headers(request, violations)
-        if request.params.ByteSize() > _LARGE:
-            body = await asyncio.to_thread(_encode, route, request.params, violations)
+        options = read_options(request.call_options, violations)
+        if call.deadline is None:
+            count_without_deadline(call.method)
+        model = request.params.model if route.any_model else ""
+
+        async def encode(model: str) -> bytes:
+            # In place: the request is this call's own, and a copy of 30 MB of media is not free.
+            request.params.model = model
+            return await self._encode(route, request.params, call, Violations())
+
+        return await ask_in_turn(
+            UpstreamRequest(
+                method="POST",
+                path=route.path,
+                body=await self._encode(route, request.params, call, violations),
+                headers=headers,
+                model=model,
+                max_retries=options.max_retries,
+                timeouts=options.timeouts,
+                deadline=self._deadlines.upstream(call, options),
+            ),
+            self._fallbacks.fallbacks(model, options),
+            send,
+            encode,
+        )
+
+    async def _encode(self, route: Route[M], params: MessageParams, call: Call, violations: Violations) -> bytes:
+        if call.request_bytes > _LARGE:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._large, _encode, route, params, violations)
         else:
-            body = _encode(route, request.params, violations)
+            body = _encode(route, params, violations)
         violations.raise_if_any()
         if len(body) > self._max_body_bytes:
             raise RequestTooLargeError(len(body), self._max_body_bytes)
-        return UpstreamRequest(method="POST", path=route.path, body=body, headers=headers, deadline=call.deadline)
+        return body
 
 
 def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
@@ -116,15 +185,12 @@ def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
 
 
 async def _messages(
-    decoder: Decoder[StreamMessageResponse], events: EventStream
+    decoder: Decoder[StreamMessageResponse], events: EventStream, *, exact: bool
 ) -> AsyncGenerator[StreamMessageResponse, None]:
     context = events.context
     try:
         async for read in events:
-            for event in read:
-                message = decoder.decode(event.data)
-                if message.type == "error":
-                    raise api_error(200, event.data, context)
+            for message in _decoded(decoder, read, context, exact=exact):
                 yield message
                 if not context.partial:
                     context = replace(context, partial=True)
@@ -135,6 +201,26 @@ async def _messages(
     except UpstreamError as error:
         error.context = context
         raise
+
+
+def _decoded(
+    decoder: Decoder[StreamMessageResponse], read: list[ServerSentEvent], context: UpstreamContext, *, exact: bool
+) -> Iterator[StreamMessageResponse]:
+    # Taken out one by one: what was sent is not kept while the rest waits for a slow reader.
+    read.reverse()
+    messages = (_decode(decoder, read.pop(), context) for _ in range(len(read)))
+    # The first leaves at once. What came with it has to wait for that, and is joined meanwhile.
+    yield next(messages)
+    yield from messages if exact else joined(messages)
+
+
+def _decode(
+    decoder: Decoder[StreamMessageResponse], event: ServerSentEvent, context: UpstreamContext
+) -> StreamMessageResponse:
+    message = decoder.decode(event.data)
+    if message.type == "error":
+        raise api_error(200, event.data, context)
+    return message
 
 
 @contextmanager

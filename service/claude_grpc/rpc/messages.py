@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, rawjson
 from claude_grpc.errors import UpstreamError, UpstreamProtocolError
+from claude_grpc.rpc.abandoned import AbandonedCalls
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.forward import Forward, Route, give_way
-from claude_grpc.v1 import messages_pb2
+from claude_grpc.v1 import messages_pb2, options_pb2
 
 __all__ = ["MessagesServicer"]
 
+_FINISH = options_pb2.DISCONNECT_POLICY_FINISH
+_PING = messages_pb2.StreamMessageResponse(type="ping", ping=messages_pb2.Ping())
 _PARAMS = messages_pb2.MessageParams.DESCRIPTOR
 
 _ENCODER = Encoder(_PARAMS, pause=give_way)
@@ -23,6 +26,7 @@ _COUNT = Route(
     "/v1/messages/count_tokens",
     Encoder(_PARAMS, counting=True, pause=give_way),
     Decoder(messages_pb2.CountTokensResponse),
+    any_model=False,
 )
 
 # The official SDK takes it that 128,000 tokens take an hour, and beyond ten minutes refuses an answer in one piece:
@@ -35,16 +39,19 @@ _UNMERGED = "claude-grpc-unmerged-deltas"
 class MessagesServicer:
     """Claude's next turn in a conversation."""
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: Forward, abandoned: AbandonedCalls) -> None:
         self._forward = forward
+        self._abandoned = abandoned
 
     async def create_message(
         self, request: messages_pb2.CreateMessageRequest, call: Call
     ) -> messages_pb2.CreateMessageResponse:
         """The whole turn; a long one is streamed by upstream and put together here."""
         is_long = _max_tokens(request.params) > _MOST_TOKENS_IN_ONE_PIECE
-        message = await (self._gather(request, call) if is_long else self._forward.send(_CREATE, request, call))
-        return messages_pb2.CreateMessageResponse(message=message)
+        answering = self._gather(request, call) if is_long else self._forward.send(_CREATE, request, call)
+        if request.call_options.on_disconnect == _FINISH:
+            answering = self._abandoned.answer(call, answering)
+        return messages_pb2.CreateMessageResponse(message=await answering)
 
     async def _gather(self, request: messages_pb2.CreateMessageRequest, call: Call) -> messages_pb2.AssistantMessage:
         whole = MessageAccumulator()
@@ -66,8 +73,14 @@ class MessagesServicer:
     ) -> AsyncIterator[messages_pb2.StreamMessageResponse]:
         """The turn as it is written."""
         whole = MessageAccumulator() if request.stream_options.include_final_message else None
-        async with self._forward.stream(_STREAM, request, call) as events:
+        opening = self._forward.stream(_STREAM, request, call, exact=request.stream_options.exact_events)
+        if request.call_options.on_disconnect == _FINISH:
+            opening = self._abandoned.stream(call, opening)
+        del request
+        async with opening as events:
             async for event in events:
+                if event.type == "message_start":
+                    call.keepalive = _PING
                 if whole is not None:
                     whole.add(event)
                     if event.HasField("message_stop"):

@@ -1,7 +1,8 @@
-"""aiohttp behind httpx's transport seam: the default engine.
+"""aiohttp's connections and its parser behind httpx's transport seam: the default engine.
 
-Its C parser costs half of what httpx's own engine does for each event, and its pool does not slow down with every open
-stream. It sends a request and hands on the response as it comes: no redirects, no cookies, no decompression.
+Of aiohttp it takes what is hard: connecting, with TLS and proxies; the pool; the parser in C. What it leaves out is the
+client around them, which costs several times as much for each call. It sends a request as it is and hands on the
+response as it comes: no redirects, no cookies, no decompression, no header of its own.
 """
 
 from __future__ import annotations
@@ -9,37 +10,31 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import ClientRequest, hdrs
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
 from yarl import URL
+
+from claude_grpc.upstream.aiohttp_body import UNREAD_BYTES, ResponseBody, abort
+from claude_grpc.upstream.aiohttp_errors import AIOHTTP_FAILURES, httpx_error
+from claude_grpc.upstream.aiohttp_upload import Upload, small_body
+from claude_grpc.upstream.small_reads import SmallReadsConnector
 
 __all__ = ["AiohttpTransport"]
 
-# A larger piece of a body is cut, so that the write timeout is one of progress and little waits in memory.
-_PIECE_BYTES: Final = 256 * 1024
-# Twice as much may wait for a slow reader; then its upstream waits, too.
-_UNREAD_BYTES: Final = 64 * 1024
-# aiohttp would add these of itself; what is sent is the caller's to say.
-_AUTO_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_FIRST_FINAL_STATUS: Final = 200
 _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
-_HTTPX_ERRORS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
-    (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
-    (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
-    (aiohttp.ClientConnectorError, httpx.ConnectError),
-    (aiohttp.ClientHttpProxyError, httpx.ProxyError),
-    (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
-    (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
-    (aiohttp.NonHttpUrlClientError, httpx.UnsupportedProtocol),
-    (Exception, httpx.ReadError),
-)
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Sends requests with aiohttp and raises httpx's exceptions.
+    """Sends requests over aiohttp's connections and raises httpx's exceptions.
 
     Honours ``request.extensions["timeout"]`` as httpx's own transport does. To close a response that was not read to
     its end, or to cancel the task that waits for one, closes the connection at once. Bound to the event loop of its
@@ -56,70 +51,71 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         socket_options: Sequence[tuple[int, int, int]],
     ) -> None:
         self._tls = tls
-        self._proxy = proxy
+        self._proxy = None if proxy is None else URL(proxy)
         self._idle_seconds = idle_seconds
         self._socket_options = socket_options
         # To aiohttp waiting for a free connection is connecting; here they are two things, with two timeouts.
         self._slots = asyncio.Semaphore(max_connections)
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
+        self._origins: dict[tuple[bytes, bytes, int | None], ClientRequest] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and return the response as soon as its headers are there."""
-        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
+        timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
         await self._take_slot(timeouts.get("pool"))
-        upload = _Upload(request.stream, timeouts.get("write"))
+        connection = upload = None
         try:
-            response = await self._send(request, upload, timeouts)
+            origin = self._origin(request.url)
+            connection = await self._connect(origin, timeouts.get("connect"))
+            assert connection.protocol is not None  # noqa: S101 # it is new, or fresh from the pool
+            upload = _send(request, origin, connection.protocol, timeouts)
+            message, content = await _response(connection.protocol)
         except BaseException as error:
             self._slots.release()
-            upload.abort()
-            if isinstance(error, aiohttp.ClientError | OSError):
-                raise upload.failure or _httpx_error(error) from error
+            if upload is not None:
+                upload.abort()
+            if connection is not None:
+                abort(connection)
+            if isinstance(error, AIOHTTP_FAILURES):
+                raise (upload and upload.failure) or httpx_error(error) from error
             raise
-        body = _Body(response, self._slots.release)
-        return httpx.Response(response.status, headers=response.raw_headers, stream=body, extensions=_EXTENSIONS)
+        body = ResponseBody(content, connection, upload, self._slots.release)
+        return httpx.Response(message.code, headers=list(message.raw_headers), stream=body, extensions=_EXTENSIONS)
 
     async def aclose(self) -> None:
         """Close every connection, busy or idle."""
-        if self._session is not None:
-            await self._session.close()
+        if self._connector is not None:
+            await self._connector.close()
 
     async def _take_slot(self, seconds: float | None) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()  # without waiting
+            return
         try:
             async with asyncio.timeout(seconds):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise httpx.PoolTimeout("Every connection is in use.") from error
 
-    async def _send(
-        self, request: httpx.Request, upload: _Upload, timeouts: dict[str, float | None]
-    ) -> aiohttp.ClientResponse:
-        if self._session is None:
-            self._session = self._make_session()
-        headers = request.headers
-        has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        return await self._session.request(
-            request.method,
-            URL(str(request.url), encoded=True),
-            headers=[item for item in headers.multi_items() if item[0] != "transfer-encoding"],
-            data=upload if has_body else None,
-            allow_redirects=False,
-            proxy=self._proxy,
-            timeout=aiohttp.ClientTimeout(connect=timeouts.get("connect"), sock_read=timeouts.get("read")),
-        )
+    def _origin(self, url: httpx.URL) -> ClientRequest:
+        """What aiohttp must know to connect: a request that is never sent, the same for all to one server."""
+        key = (url.raw_scheme, url.raw_host, url.port)
+        if key not in self._origins:
+            if url.scheme not in {"http", "https"} or not url.host:
+                raise httpx.UnsupportedProtocol(f"The request's URL is not http(s)://HOST: {url}")
+            origin = URL(str(url.copy_with(raw_path=b"/")), encoded=True)
+            self._origins[key] = ClientRequest(hdrs.METH_GET, origin, proxy=self._proxy)
+        return self._origins[key]
 
-    def _make_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=0, ssl=self._tls, keepalive_timeout=self._idle_seconds, socket_factory=self._make_socket
-        )
-        # Without trust_env: with it a .netrc would replace the API key, and the proxy is known already.
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=_AUTO_HEADERS,
-            read_bufsize=_UNREAD_BYTES,
-        )
+    async def _connect(self, origin: ClientRequest, seconds: float | None) -> Connection:
+        if self._connector is None:
+            self._connector = SmallReadsConnector(
+                limit=0, ssl=self._tls, keepalive_timeout=self._idle_seconds, socket_factory=self._make_socket
+            )
+        try:
+            return await self._connector.connect(origin, [], aiohttp.ClientTimeout(connect=seconds))
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("No connection came about in time.") from error
 
     def _make_socket(self, address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, *_ = address
@@ -129,127 +125,45 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return made
 
 
-class _Upload(aiohttp.Payload):
-    """A request's body on its way; aiohttp itself knows no write timeout.
-
-    ``failure`` is what stopped it, if not the connection's end: that timeout, or an exception of the body's source.
-    """
-
-    def __init__(self, source: Any, timeout: float | None) -> None:
-        super().__init__(source)
-        self.failure: Exception | None = None
-        self._timeout = timeout
-        self._transport: asyncio.WriteTransport | None = None
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send everything the source has; aiohttp runs this beside its wait for the response."""
-        self._transport = writer.transport
-        try:
-            async for chunk in self._value:
-                for piece in _pieces(chunk):
-                    await self._write_piece(writer, piece)
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, Exception) and not isinstance(error, OSError):
-                self.failure = error
-            raise
-
-    def abort(self) -> None:
-        """Close the connection without sending what waits in its buffer, or waiting for the peer's TLS farewell."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Refuse what aiohttp asks of every payload and never uses: the body is read while it is sent."""
-        raise NotImplementedError  # pragma: no cover
-
-    async def _write_piece(self, writer: AbstractStreamWriter, piece: bytes | memoryview) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await writer.write(piece)
-        except TimeoutError:
-            self.failure = httpx.WriteTimeout("The request was not taken in time.")
-            raise
+def _send(
+    request: httpx.Request, origin: ClientRequest, protocol: ResponseHandler, timeouts: Mapping[str, float | None]
+) -> Upload | None:
+    """Send the head, and with it the body if that is small; what comes back sends the rest."""
+    head = _head(request, origin)
+    body = small_body(request)
+    protocol.set_response_params(
+        skip_payload=request.method == hdrs.METH_HEAD,
+        read_until_eof=True,
+        auto_decompress=False,
+        read_timeout=timeouts.get("read"),
+        read_bufsize=UNREAD_BYTES,
+    )
+    assert protocol.transport is not None  # noqa: S101 # it is connected, and nothing was awaited since
+    protocol.transport.write(head + (body or b""))
+    if body is None:
+        return Upload(request, protocol, timeouts.get("write"))
+    protocol.start_timeout()
+    return None
 
 
-class _Body(httpx.AsyncByteStream):
-    """A response's body, in the pieces the network brings."""
-
-    def __init__(self, response: aiohttp.ClientResponse, release_slot: Callable[[], None]) -> None:
-        self._response = response
-        self._content = response.content
-        self._release_slot: Callable[[], None] | None = release_slot
-        self._failure: httpx.TransportError | None = None
-        # None if the whole body came with the headers: then the connection is no longer this response's.
-        self._protocol = None if response.connection is None else response.connection.protocol
-        self._closed = None if self._protocol is None else self._protocol.closed
-        if self._closed is not None:
-            self._closed.remove_done_callback(_seen)
-            self._closed.add_done_callback(_seen)
-            self._closed.add_done_callback(self._on_closed)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            chunk = await self._content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            self._failure = self._reason(error)
-            # A slow reader still gets what came before the failure; aiohttp would drop it.
-            chunk = self._content._read_nowait(-1)  # noqa: SLF001
-            if not chunk:
-                raise self._failure from error
-        if not chunk:
-            self._let_go()
-            raise StopAsyncIteration
-        return chunk
-
-    async def aclose(self) -> None:
-        connection = self._response.connection
-        if connection is not None:
-            # Not close(): that would first send what is buffered and wait for the peer's TLS farewell.
-            if connection.transport is not None:
-                connection.transport.abort()
-            self._response.close()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        if self._closed is not None:
-            self._closed.remove_done_callback(self._on_closed)
-        if self._release_slot is not None:
-            self._release_slot()
-            self._release_slot = None
-
-    def _on_closed(self, _closed: asyncio.Future[None]) -> None:
-        # After a chunk it cannot parse, aiohttp closes the connection and leaves the reader waiting for ever.
-        if not self._content.is_eof() and self._content.exception() is None:
-            self._content.set_exception(aiohttp.ClientPayloadError("The response has a malformed chunk."))
-
-    def _reason(self, error: Exception) -> httpx.TransportError:
-        if self._protocol is not None and isinstance(self._protocol.exception(), aiohttp.ClientOSError):
-            return httpx.ReadError("The connection broke within the response.")
-        return _httpx_error(error)
+def _head(request: httpx.Request, origin: ClientRequest) -> bytes:
+    target = request.url.raw_path
+    headers = request.headers.raw
+    if origin.proxy is not None and not origin.is_ssl():
+        target = str(request.url).encode("ascii")
+        # Connecting has put it there.
+        if credentials := origin.headers.get(hdrs.PROXY_AUTHORIZATION):
+            headers = [*headers, (b"Proxy-Authorization", credentials.encode("ascii"))]
+    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), target)]
+    lines += [name + b": " + value for name, value in headers]
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    if not head.count(b"\n") == head.count(b"\r") == len(lines) + 1:
+        raise httpx.LocalProtocolError("A header of the request holds a line break.")
+    return head
 
 
-def _seen(closed: asyncio.Future[None]) -> None:
-    """Keep asyncio from reporting how a connection ended that nobody used any more."""
-    if not closed.cancelled():
-        closed.exception()
-
-
-def _pieces(chunk: bytes) -> Iterator[bytes | memoryview]:
-    if len(chunk) <= _PIECE_BYTES:
-        yield chunk
-        return
-    view = memoryview(chunk)
-    for start in range(0, len(view), _PIECE_BYTES):
-        yield view[start : start + _PIECE_BYTES]
-
-
-def _httpx_error(error: Exception) -> httpx.TransportError:
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return httpx.RemoteProtocolError("Server disconnected without sending a response.")
-    return next(httpx_type for kind, httpx_type in _HTTPX_ERRORS if isinstance(error, kind))(str(error))
+async def _response(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
+    while True:
+        message, content = await protocol.read()
+        if message.code >= _FIRST_FINAL_STATUS:
+            return message, content

@@ -1,34 +1,36 @@
 """The one place that sends requests to the Claude API.
 
-A request goes ``send``, ``stream``, ``lines`` or ``download`` → ``_open_with_retry`` → ``_open_once`` → the transport.
-Opening ends with the headers of a successful response; it alone is retried, since nothing of an answer has gone to the
-caller before.
+A request goes ``send``, ``stream``, ``lines`` or ``download`` → ``_until_committed`` → ``_exchange`` → the transport.
+Attempts are made until an answer has begun, as ``Attempts`` decides; what comes after that is never asked for again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import asdict, replace
 from functools import lru_cache
 from math import inf
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import httpx
 
 from claude_grpc.errors import (
+    BreakerOpenError,
+    DeadlineExceededError,
     InvalidRequestError,
-    UpstreamConnectionError,
     UpstreamContext,
     UpstreamError,
     UpstreamProtocolError,
-    UpstreamStatusError,
-    UpstreamTimeoutError,
     Violation,
 )
+from claude_grpc.upstream.attempts import Attempts, Guard
 from claude_grpc.upstream.body import open_body, read_body
+from claude_grpc.upstream.breaker import BreakerPolicy, BreakerSnapshot
+from claude_grpc.upstream.breakers import Breakers
+from claude_grpc.upstream.budget import RetryBudget
 from claude_grpc.upstream.exchange import Endpoint, Timeouts, UpstreamRequest, UpstreamResponse, is_header_value
 from claude_grpc.upstream.failures import (
     TRANSPORT_FAILURES,
@@ -38,12 +40,17 @@ from claude_grpc.upstream.failures import (
     error_within_answer,
 )
 from claude_grpc.upstream.jsonl import JSONLDecoder
-from claude_grpc.upstream.retry import Outcome, RetryPolicy
+from claude_grpc.upstream.limit import TimeLimit
+from claude_grpc.upstream.outcome import outcome_of
+from claude_grpc.upstream.retry import RetryPolicy
 from claude_grpc.upstream.sse import SSEDecoder
-from claude_grpc.upstream.stream import ByteStream, EventStream, LineStream, Undecoded
+from claude_grpc.upstream.stream import ByteStream, DecodedStream, EventStream, LineStream, Undecoded
 from claude_grpc.upstream.upload import StreamedBody
 
 __all__ = ["UpstreamClient"]
+
+T = TypeVar("T")
+StreamT = TypeVar("StreamT", bound=DecodedStream[Any])
 
 _JSON: Final = "application/json"
 _EVENT_STREAM: Final = "text/event-stream"
@@ -52,13 +59,14 @@ _ANYTHING: Final = ""
 _MEBIBYTE: Final = 1024 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _ERROR_BODY_SECONDS: Final = 5.0
-# At its deadline a call is cancelled from above, with a status of its own; timeouts are there in case it is not.
-_DEADLINE_SLACK: Final = 1.0
 
 
-class _Opened(NamedTuple):
+class _Answered(NamedTuple):
     response: httpx.Response
     context: UpstreamContext
+
+
+_Reading: TypeAlias = Callable[[AsyncIterator[bytes], _Answered, TimeLimit], StreamT]
 
 
 class UpstreamClient:
@@ -70,8 +78,10 @@ class UpstreamClient:
     Args:
         transport: From ``make_transport``.
         endpoint: Where to send, and with which credentials.
-        timeouts: For each attempt; a request's deadline shortens them.
+        timeouts: For each attempt.
         retry: When a failed attempt is followed by another.
+        budget: Of retries, for all requests together; without limit by default.
+        breaker: When a model is not asked at all; never by default.
         user_agent: Sent with every request.
         max_response_bytes: A unary answer with a longer body is an ``UpstreamProtocolError``.
         max_event_bytes: And so is a longer event or line of a stream.
@@ -86,6 +96,8 @@ class UpstreamClient:
         *,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
+        budget: RetryBudget | None = None,
+        breaker: BreakerPolicy | None = None,
         user_agent: str = "claude-grpc",
         max_response_bytes: int = 256 * _MEBIBYTE,
         max_event_bytes: int = 64 * _MEBIBYTE,
@@ -93,12 +105,16 @@ class UpstreamClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
-        self._timeouts = timeouts or Timeouts()
-        self._retry = retry or RetryPolicy()
+        self._timeouts: Mapping[str, float] = asdict(timeouts or Timeouts())
+        self._guard = Guard(
+            retry or RetryPolicy(),
+            budget or RetryBudget(tokens=inf),
+            Breakers(breaker or BreakerPolicy(failures=inf), clock=clock),
+            clock,
+        )
         self._max_response_bytes = max_response_bytes
         self._max_event_bytes = max_event_bytes
         self._sleep = sleep
-        self._clock = clock
         base_url = endpoint.base_url.rstrip("/")
         self._url = lru_cache(maxsize=128)(lambda path: httpx.URL(base_url + path))
         self._headers = {
@@ -111,77 +127,167 @@ class UpstreamClient:
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Return the whole answer, which is JSON."""
-        response, context = await self._open_with_retry(request, _JSON)
-        async with open_body(response) as pieces:
-            try:
-                body = await read_body(pieces, self._max_response_bytes)
-            except TRANSPORT_FAILURES as failure:
-                raise error_within_answer(failure, context) from failure
+        attempts = self._attempts(request)
+        async with _in_time(attempts):
+            response, context = await self._until_committed(
+                attempts, request, lambda asked: self._exchange(request, _JSON, asked)
+            )
+            with _noting_failure(attempts):
+                async with open_body(response) as pieces:
+                    try:
+                        body = await read_body(pieces, self._max_response_bytes)
+                    except TRANSPORT_FAILURES as failure:
+                        raise error_within_answer(failure, context) from failure
         if body is None:
             raise UpstreamProtocolError(f"Upstream's answer has over {self._max_response_bytes} bytes.", context)
         return UpstreamResponse(status=response.status_code, headers=response.headers, body=body, context=context)
 
-    @asynccontextmanager
-    async def stream(self, request: UpstreamRequest) -> AsyncIterator[EventStream]:
-        """Open a stream of events; to leave the context before the stream's end closes its connection at once."""
-        response, context = await self._open_with_retry(request, _EVENT_STREAM)
-        async with open_body(response) as pieces:
-            yield EventStream(pieces, context, SSEDecoder(max_event_bytes=self._max_event_bytes))
+    def stream(self, request: UpstreamRequest) -> AbstractAsyncContextManager[EventStream]:
+        """Open a stream, up to its first event; to leave the context before its end closes the connection at once.
 
-    @asynccontextmanager
-    async def lines(self, request: UpstreamRequest) -> AsyncIterator[LineStream]:
-        """Open an answer of JSON lines; leaving it early closes its connection, as with ``stream``."""
-        response, context = await self._open_with_retry(_of_bytes(request), _ANYTHING)
-        async with open_body(response) as pieces:
-            yield LineStream(pieces, context, JSONLDecoder(max_line_bytes=self._max_event_bytes))
+        An ``UpstreamError`` that leaves the context counts as a failure of upstream.
+        """
+        return self._opened(
+            request,
+            _EVENT_STREAM,
+            lambda pieces, answered, limit: EventStream(
+                pieces, answered.context, SSEDecoder(max_event_bytes=self._max_event_bytes), limit
+            ),
+        )
 
-    @asynccontextmanager
-    async def download(self, request: UpstreamRequest) -> AsyncIterator[ByteStream]:
-        """Open an answer of bytes, of whatever kind; leaving it early closes its connection, as with ``stream``."""
-        response, context = await self._open_with_retry(_of_bytes(request), _ANYTHING)
-        async with open_body(response) as pieces:
-            yield ByteStream(pieces, context, Undecoded(), status=response.status_code, headers=response.headers)
+    def lines(self, request: UpstreamRequest) -> AbstractAsyncContextManager[LineStream]:
+        """Open an answer of JSON lines; all else is as with ``stream``."""
+        return self._opened(
+            _of_bytes(request),
+            _ANYTHING,
+            lambda pieces, answered, limit: LineStream(
+                pieces, answered.context, JSONLDecoder(max_line_bytes=self._max_event_bytes), limit
+            ),
+        )
+
+    def download(self, request: UpstreamRequest) -> AbstractAsyncContextManager[ByteStream]:
+        """Open an answer of bytes, of whatever kind; all else is as with ``stream``."""
+        return self._opened(
+            _of_bytes(request),
+            _ANYTHING,
+            lambda pieces, answered, limit: ByteStream(
+                pieces,
+                answered.context,
+                Undecoded(),
+                limit,
+                status=answered.response.status_code,
+                headers=answered.response.headers,
+            ),
+        )
+
+    def breakers(self) -> list[BreakerSnapshot]:
+        """Return the models that failed of late, by name, and how calls for them fare."""
+        return self._guard.breakers.snapshots()
 
     async def aclose(self) -> None:
         """Close the transport with all its connections."""
         await self._transport.aclose()
 
-    async def _open_with_retry(self, request: UpstreamRequest, media_type: str) -> _Opened:
-        attempt = 1
-        while True:
-            try:
-                return await self._open_once(request, media_type, attempt)
-            except (UpstreamConnectionError, UpstreamStatusError, UpstreamTimeoutError) as error:
-                wait = self._retry.decide(
-                    attempt - 1, _outcome(error), self._time_left(request), max_retries=request.max_retries
-                )
-                if wait is None or not _sendable(request):
-                    raise
-                failure = error
-            await self._sleep(wait)
-            time_left = self._time_left(request)
-            if time_left is not None and time_left <= 0:
-                raise failure
-            attempt += 1
+    def _attempts(self, request: UpstreamRequest) -> Attempts:
+        return Attempts(
+            self._guard,
+            earlier=request.earlier,
+            model=request.model,
+            deadline=request.deadline,
+            max_retries=request.max_retries,
+        )
 
-    async def _open_once(self, request: UpstreamRequest, media_type: str, attempt: int) -> _Opened:
+    @asynccontextmanager
+    async def _opened(
+        self, request: UpstreamRequest, media_type: str, reading: _Reading[StreamT]
+    ) -> AsyncIterator[StreamT]:
+        attempts = self._attempts(request)
+        async with AsyncExitStack() as stack:
+            stream = await self._open(request, media_type, reading, attempts, stack)
+            del request  # its body is no longer needed, and the stream may be long
+            with _noting_failure(attempts):
+                yield stream
+
+    async def _open(
+        self,
+        request: UpstreamRequest,
+        media_type: str,
+        reading: _Reading[StreamT],
+        attempts: Attempts,
+        stack: AsyncExitStack,
+    ) -> StreamT:
+        async def attempt(asked: UpstreamContext) -> StreamT:
+            return await stack.enter_async_context(self._begun(request, media_type, reading, asked, attempts))
+
+        async with _in_time(attempts):
+            return await self._until_committed(attempts, request, attempt)
+
+    async def _until_committed(
+        self, attempts: Attempts, request: UpstreamRequest, attempt: Callable[[UpstreamContext], Awaitable[T]]
+    ) -> T:
+        failure: UpstreamError | None = None
+        try:
+            while True:
+                try:
+                    attempts.begin()
+                except (BreakerOpenError, DeadlineExceededError) as refusal:
+                    # What upstream said last tells more than why it is not asked again.
+                    raise failure or refusal from None
+                try:
+                    answer = await attempt(attempts.context)
+                except UpstreamError as error:
+                    wait = attempts.failed(
+                        outcome_of(error, hurried=self._is_hurried(request)), repeatable=_is_repeatable(request)
+                    )
+                    if wait is None:
+                        raise
+                    failure = error
+                except BaseException:
+                    attempts.dropped()
+                    raise
+                else:
+                    attempts.committed()
+                    return answer
+                await self._sleep(wait)
+        finally:
+            # Its traceback holds this frame, and with it the body, until the garbage collector comes by.
+            failure = None
+
+    @asynccontextmanager
+    async def _begun(
+        self,
+        request: UpstreamRequest,
+        media_type: str,
+        reading: _Reading[StreamT],
+        asked: UpstreamContext,
+        attempts: Attempts,
+    ) -> AsyncIterator[StreamT]:
+        answered = await self._exchange(request, media_type, asked)
+        del request
+        limit = TimeLimit()
+        async with open_body(answered.response) as pieces:
+            stream = reading(pieces, answered, limit)
+            await stream.begin()
+            with limit.running(attempts.time_left):
+                yield stream
+
+    async def _exchange(self, request: UpstreamRequest, media_type: str, asked: UpstreamContext) -> _Answered:
         try:
             response = await self._transport.handle_async_request(self._http_request(request))
         except TRANSPORT_FAILURES as failure:
-            raise error_before_answer(failure, UpstreamContext(attempts=attempt)) from failure
-        context = context_of(response, attempt)
+            raise error_before_answer(failure, asked) from failure
+        context = context_of(response, asked)
         if not response.is_success:
             raise api_error(response.status_code, await _read_error(response), context)
         if not _is_plain(response, media_type):
             await response.aclose()
             raise UpstreamProtocolError(f"Upstream answered with what is not plain {media_type}.", context)
-        return _Opened(response, context)
+        return _Answered(response, context)
 
     def _http_request(self, request: UpstreamRequest) -> httpx.Request:
         for name, value in request.headers.items():
             if not is_header_value(value):
                 raise InvalidRequestError([Violation(name, "must be visible ASCII characters")])
-        time_left = self._time_left(request)
         headers = {**self._headers, **request.headers}
         if isinstance(request.body, StreamedBody) and request.body.length is not None:
             headers["content-length"] = str(request.body.length)
@@ -190,27 +296,39 @@ class UpstreamClient:
             self._url(request.path),
             headers=headers,
             content=request.body or None,
-            extensions={"timeout": self._timeouts.within(inf if time_left is None else time_left + _DEADLINE_SLACK)},
+            extensions={"timeout": {**self._timeouts, **request.timeouts}},
         )
 
-    def _time_left(self, request: UpstreamRequest) -> float | None:
-        return None if request.deadline is None else request.deadline - self._clock()
+    def _is_hurried(self, request: UpstreamRequest) -> bool:
+        return request.timeouts.get("connect", inf) < self._timeouts["connect"]
 
 
 def _of_bytes(request: UpstreamRequest) -> UpstreamRequest:
     return replace(request, headers={"accept": _BYTES, **request.headers})
 
 
-def _sendable(request: UpstreamRequest) -> bool:
+def _is_repeatable(request: UpstreamRequest) -> bool:
     return not isinstance(request.body, StreamedBody) or request.body.sendable
 
 
-def _outcome(error: UpstreamError) -> Outcome:
-    if isinstance(error, UpstreamStatusError):
-        return Outcome(status=error.http_status, headers=error.context.headers)
-    if isinstance(error, UpstreamTimeoutError):
-        return Outcome(timeout=error.phase)
-    return Outcome()
+@contextmanager
+def _noting_failure(attempts: Attempts) -> Iterator[None]:
+    try:
+        yield
+    except UpstreamError as error:
+        attempts.failed(outcome_of(error))
+        raise
+
+
+@asynccontextmanager
+async def _in_time(attempts: Attempts) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(attempts.time_left) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceededError("The call's time was up before upstream had answered.", attempts.context) from None
 
 
 async def _read_error(response: httpx.Response) -> bytes:

@@ -68,18 +68,15 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds to wait for a connection, for each read and write on it, and for one to become free."""
+    """Seconds to wait for a connection, for each read and write on it, and for one to become free.
+
+    The names are those of httpx's ``timeout`` extension.
+    """
 
     connect: float = 5.0
     read: float = 600.0
     write: float = 600.0
     pool: float = 600.0
-
-    def within(self, time_left: float) -> dict[str, float]:
-        """Return them as httpx's ``timeout`` extension, none longer than ``time_left``."""
-        # Zero would mean no timeout to aiohttp.
-        most = max(time_left, 0.001)
-        return {name: min(getattr(self, name), most) for name in ("connect", "read", "write", "pool")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,16 +88,22 @@ class UpstreamRequest:
         path: Escaped, with its query, such as ``/v1/messages``.
         body: JSON unless ``headers`` has a ``content-type``; sent in pieces if it comes so.
         headers: By name in lower case; they replace the client's own.
+        model: What is asked; its failures are counted together. Empty where a request is not about a model.
         max_retries: Replaces the retry policy's own.
-        deadline: When the caller stops waiting, on the client's monotonic clock.
+        timeouts: Replace the client's own, by the names in ``Timeouts``.
+        deadline: When the call's time is up, on the client's monotonic clock.
+        earlier: What was tried for the same call before, with another model.
     """
 
     method: str
     path: str
     body: bytes | StreamedBody = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    model: str = ""
     max_retries: int | None = None
+    timeouts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     deadline: float | None = None
+    earlier: UpstreamContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ is not the API's own JSON, passes.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -49,16 +50,14 @@ _TIMEOUTS: Final = (
 )
 
 
-def context_of(response: httpx.Response, attempts: int) -> UpstreamContext:
-    """Return what the rest of the gateway shall know of a response that the ``attempts``-th request brought."""
+def context_of(response: httpx.Response, asked: UpstreamContext) -> UpstreamContext:
+    """Return what the rest of the gateway shall know of a response, beside what was known when it was ``asked`` for."""
     headers = {
         name: value
         for name, value in response.headers.items()
         if name.startswith(_PASSED_ON) and value.isascii() and value.isprintable()
     }
-    return UpstreamContext(
-        request_id=headers.get("request-id", ""), attempts=attempts, headers=MappingProxyType(headers)
-    )
+    return replace(asked, request_id=headers.get("request-id", ""), headers=MappingProxyType(headers))
 
 
 def api_error(status: int, body: bytes, context: UpstreamContext) -> UpstreamStatusError:

@@ -1,6 +1,7 @@
 """A streamed answer that has begun: events, lines or bytes as they arrive, until the body ends or breaks.
 
-Whether they make a whole answer is not known here: a body that ends cleanly just ends the iteration.
+Whether they make a whole answer is not known here: once it has begun, a body that ends cleanly just ends the
+iteration.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
-from claude_grpc.errors import UpstreamContext, UpstreamProtocolError
-from claude_grpc.upstream.failures import TRANSPORT_FAILURES, error_within_answer
+from claude_grpc.errors import DeadlineExceededError, StreamInterruptedError, UpstreamContext, UpstreamProtocolError
+from claude_grpc.upstream.failures import TRANSPORT_FAILURES, api_error, error_within_answer
+from claude_grpc.upstream.limit import TimeLimit
 from claude_grpc.upstream.sse import ServerSentEvent
 
 __all__ = ["ByteStream", "DecodedStream", "EventStream", "LineStream", "Undecoded"]
@@ -49,7 +51,8 @@ class DecodedStream(Generic[T]):
     """Iterates over lists of what the decoder makes: what one read from the network brought, never empty.
 
     Raises ``StreamInterruptedError`` if the connection breaks, ``UpstreamTimeoutError`` if it is silent too long,
-    ``UpstreamProtocolError`` if what comes cannot be decoded. What came before a failure is handed out first.
+    ``DeadlineExceededError`` if the limit is reached, ``UpstreamProtocolError`` if what comes cannot be decoded. What
+    came before a failure is handed out first.
 
     Attributes:
         context: What is known of the exchange.
@@ -62,6 +65,7 @@ class DecodedStream(Generic[T]):
         pieces: AsyncIterator[bytes],
         context: UpstreamContext,
         decoder: _Decoder[T],
+        limit: TimeLimit,
         *,
         status: int = 200,
         headers: Mapping[str, str] = MappingProxyType({}),
@@ -71,10 +75,14 @@ class DecodedStream(Generic[T]):
         self.headers = headers
         self._pieces = pieces
         self._decoder = decoder
+        self._limit = limit
         self._ended = False
 
     def __aiter__(self) -> AsyncIterator[list[T]]:
         return self
+
+    async def begin(self) -> None:
+        """Wait until the answer has begun, which these do with the headers of the response."""
 
     async def __anext__(self) -> list[T]:
         try:
@@ -84,6 +92,8 @@ class DecodedStream(Generic[T]):
                     return read
         except TRANSPORT_FAILURES as failure:
             raise error_within_answer(failure, self.context) from failure
+        except TimeoutError:
+            raise DeadlineExceededError("The call's time was up before the answer was whole.", self.context) from None
         except UpstreamProtocolError as error:
             error.context = self.context
             raise
@@ -100,13 +110,36 @@ class DecodedStream(Generic[T]):
     async def _read(self) -> list[T]:
         if self._decoder.failure is not None:
             raise self._decoder.failure
-        piece = await anext(self._pieces, None)
+        piece = await self._limit.read(self._pieces)
         if piece is not None:
             return self._decoder.feed(piece)
         self._ended = True
         return self._decoder.end()
 
 
-EventStream: TypeAlias = DecodedStream[ServerSentEvent]
+class EventStream(DecodedStream[ServerSentEvent]):
+    """Events; the first of them begins the answer."""
+
+    _first: list[ServerSentEvent] | None = None
+
+    async def begin(self) -> None:
+        """Read up to the first event, which the iteration then hands out.
+
+        Raises ``UpstreamStatusError`` if it is an error, ``StreamInterruptedError`` if there is none, or as iterating.
+        """
+        first = await anext(self, None)
+        if first is None:
+            raise StreamInterruptedError("Upstream ended the stream before its first event.", self.context)
+        if first[0].event == "error":
+            raise api_error(200, first[0].data, self.context)
+        self._first = first
+
+    async def __anext__(self) -> list[ServerSentEvent]:
+        if self._first:
+            first, self._first = self._first, None
+            return first
+        return await super().__anext__()
+
+
 LineStream: TypeAlias = DecodedStream[bytes]
 ByteStream: TypeAlias = DecodedStream[bytes]

@@ -3,8 +3,12 @@
 isort:skip_file
 The gateway itself."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -15,6 +19,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _BreakerState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BreakerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BreakerState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BREAKER_STATE_UNSPECIFIED: _BreakerState.ValueType  # 0
+    """Never sent."""
+    BREAKER_STATE_CLOSED: _BreakerState.ValueType  # 1
+    """They go to the API."""
+    BREAKER_STATE_OPEN: _BreakerState.ValueType  # 2
+    """They go to a fallback model, or end at once with UNAVAILABLE and the reason BREAKER_OPEN."""
+    BREAKER_STATE_HALF_OPEN: _BreakerState.ValueType  # 3
+    """One is let through to see whether the model answers again; the others fare as with an open breaker."""
+
+class BreakerState(_BreakerState, metaclass=_BreakerStateEnumTypeWrapper):
+    """What becomes of calls for a model."""
+
+BREAKER_STATE_UNSPECIFIED: BreakerState.ValueType  # 0
+"""Never sent."""
+BREAKER_STATE_CLOSED: BreakerState.ValueType  # 1
+"""They go to the API."""
+BREAKER_STATE_OPEN: BreakerState.ValueType  # 2
+"""They go to a fallback model, or end at once with UNAVAILABLE and the reason BREAKER_OPEN."""
+BREAKER_STATE_HALF_OPEN: BreakerState.ValueType  # 3
+"""One is let through to see whether the model answers again; the others fare as with an open breaker."""
+Global___BreakerState: _TypeAlias = BreakerState  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
@@ -45,6 +77,7 @@ class GetServerInfoResponse(_message.Message):
     UPSTREAM_HOST_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    BREAKERS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the gateway, `1.2.3`."""
     schema_revision: _builtins.int
@@ -59,6 +92,12 @@ class GetServerInfoResponse(_message.Message):
     def limits(self) -> Global___Limits:
         """Limits that hold for requests."""
 
+    @_builtins.property
+    def breakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breaker]:
+        """Models that the API has failed to serve of late, with how calls for them fare now. A model that is not here is
+        served; at most 128 are kept.
+        """
+
     def __init__(
         self,
         *,
@@ -68,10 +107,11 @@ class GetServerInfoResponse(_message.Message):
         upstream_host: _builtins.str = ...,
         simulated: _builtins.bool = ...,
         limits: Global___Limits | None = ...,
+        breakers: _abc.Iterable[Global___Breaker] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anthropic_version", b"anthropic_version", "limits", b"limits", "schema_revision", b"schema_revision", "simulated", b"simulated", "upstream_host", b"upstream_host", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anthropic_version", b"anthropic_version", "breakers", b"breakers", "limits", b"limits", "schema_revision", b"schema_revision", "simulated", b"simulated", "upstream_host", b"upstream_host", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -118,3 +158,43 @@ class Limits(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class Breaker(_message.Message):
+    """The circuit breaker of a model: keeps calls from a model that does not answer, and lets one through now and then."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OPEN_UNTIL_FIELD_NUMBER: _builtins.int
+    RECENT_FAILURES_FIELD_NUMBER: _builtins.int
+    RECENT_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model."""
+    state: Global___BreakerState.ValueType
+    """What becomes of a call now."""
+    recent_failures: _builtins.int
+    """Attempts of late that were overloaded (529), failed with another 5xx, or found no connection."""
+    recent_attempts: _builtins.int
+    """All attempts of late."""
+    @_builtins.property
+    def open_until(self) -> _timestamp_pb2.Timestamp:
+        """When calls are let through again; set while the state is BREAKER_STATE_OPEN."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        state: Global___BreakerState.ValueType = ...,
+        open_until: _timestamp_pb2.Timestamp | None = ...,
+        recent_failures: _builtins.int = ...,
+        recent_attempts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["open_until", b"open_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "open_until", b"open_until", "recent_attempts", b"recent_attempts", "recent_failures", b"recent_failures", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Breaker: _TypeAlias = Breaker  # noqa: Y015

@@ -8,6 +8,7 @@ from claude_grpc.v1 import content_pb2 as _content_pb2
 from claude_grpc.v1 import context_pb2 as _context_pb2
 from claude_grpc.v1 import fallbacks_pb2 as _fallbacks_pb2
 from claude_grpc.v1 import mcp_pb2 as _mcp_pb2
+from claude_grpc.v1 import options_pb2 as _options_pb2
 from claude_grpc.v1 import outcome_pb2 as _outcome_pb2
 from claude_grpc.v1 import params_pb2 as _params_pb2
 from claude_grpc.v1 import tools_pb2 as _tools_pb2
@@ -883,6 +884,7 @@ class CreateMessageRequest(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     USER_PROFILE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     anthropic_version: _builtins.str
     """Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting."""
     workspace_id: _builtins.str
@@ -897,6 +899,10 @@ class CreateMessageRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them: `context-1m-2025-08-07` …"""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -905,10 +911,11 @@ class CreateMessageRequest(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         user_profile_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "params", b"params", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "params", b"params", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "params", b"params", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "params", b"params", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -961,6 +968,7 @@ class StreamMessageRequest(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     USER_PROFILE_ID_FIELD_NUMBER: _builtins.int
     STREAM_OPTIONS_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     anthropic_version: _builtins.str
     """Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting."""
     workspace_id: _builtins.str
@@ -979,6 +987,10 @@ class StreamMessageRequest(_message.Message):
     def stream_options(self) -> Global___StreamOptions:
         """How the stream is to come."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -988,10 +1000,11 @@ class StreamMessageRequest(_message.Message):
         workspace_id: _builtins.str | None = ...,
         user_profile_id: _builtins.str | None = ...,
         stream_options: Global___StreamOptions | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "params", b"params", "stream_options", b"stream_options", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "params", b"params", "stream_options", b"stream_options", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "params", b"params", "stream_options", b"stream_options", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "params", b"params", "stream_options", b"stream_options", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -1015,16 +1028,22 @@ class StreamOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INCLUDE_FINAL_MESSAGE_FIELD_NUMBER: _builtins.int
+    EXACT_EVENTS_FIELD_NUMBER: _builtins.int
     include_final_message: _builtins.bool
     """Whether `message_stop` carries the whole message, put together from the events. Spares the caller doing that."""
+    exact_events: _builtins.bool
+    """Whether each event comes as a message of its own. Without it, pieces of one block that reached the gateway together
+    may be joined, so that a busy gateway or a slow reader has fewer messages to handle; no text is ever lost by that.
+    """
     def __init__(
         self,
         *,
         include_final_message: _builtins.bool = ...,
+        exact_events: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_final_message", b"include_final_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact_events", b"exact_events", "include_final_message", b"include_final_message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1614,6 +1633,7 @@ class CountTokensRequest(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     USER_PROFILE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     anthropic_version: _builtins.str
     """Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting."""
     workspace_id: _builtins.str
@@ -1628,6 +1648,10 @@ class CountTokensRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -1636,10 +1660,11 @@ class CountTokensRequest(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         user_profile_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "params", b"params", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "params", b"params", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "params", b"params", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "params", b"params", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015

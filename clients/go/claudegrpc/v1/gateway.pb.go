@@ -11,6 +11,7 @@ package claudegrpcv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,6 +23,63 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// What becomes of calls for a model.
+type BreakerState int32
+
+const (
+	// Never sent.
+	BreakerState_BREAKER_STATE_UNSPECIFIED BreakerState = 0
+	// They go to the API.
+	BreakerState_BREAKER_STATE_CLOSED BreakerState = 1
+	// They go to a fallback model, or end at once with UNAVAILABLE and the reason BREAKER_OPEN.
+	BreakerState_BREAKER_STATE_OPEN BreakerState = 2
+	// One is let through to see whether the model answers again; the others fare as with an open breaker.
+	BreakerState_BREAKER_STATE_HALF_OPEN BreakerState = 3
+)
+
+// Enum value maps for BreakerState.
+var (
+	BreakerState_name = map[int32]string{
+		0: "BREAKER_STATE_UNSPECIFIED",
+		1: "BREAKER_STATE_CLOSED",
+		2: "BREAKER_STATE_OPEN",
+		3: "BREAKER_STATE_HALF_OPEN",
+	}
+	BreakerState_value = map[string]int32{
+		"BREAKER_STATE_UNSPECIFIED": 0,
+		"BREAKER_STATE_CLOSED":      1,
+		"BREAKER_STATE_OPEN":        2,
+		"BREAKER_STATE_HALF_OPEN":   3,
+	}
+)
+
+func (x BreakerState) Enum() *BreakerState {
+	p := new(BreakerState)
+	*p = x
+	return p
+}
+
+func (x BreakerState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BreakerState) Descriptor() protoreflect.EnumDescriptor {
+	return file_claude_grpc_v1_gateway_proto_enumTypes[0].Descriptor()
+}
+
+func (BreakerState) Type() protoreflect.EnumType {
+	return &file_claude_grpc_v1_gateway_proto_enumTypes[0]
+}
+
+func (x BreakerState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BreakerState.Descriptor instead.
+func (BreakerState) EnumDescriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_gateway_proto_rawDescGZIP(), []int{0}
+}
 
 // Request of GetServerInfo.
 type GetServerInfoRequest struct {
@@ -74,7 +132,10 @@ type GetServerInfoResponse struct {
 	// Whether that is the gateway's own simulator, whose answers are no model's.
 	Simulated bool `protobuf:"varint,5,opt,name=simulated,proto3" json:"simulated,omitempty"`
 	// Limits that hold for requests.
-	Limits        *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	// Models that the API has failed to serve of late, with how calls for them fare now. A model that is not here is
+	// served; at most 128 are kept.
+	Breakers      []*Breaker `protobuf:"bytes,7,rep,name=breakers,proto3" json:"breakers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -147,6 +208,13 @@ func (x *GetServerInfoResponse) GetSimulated() bool {
 func (x *GetServerInfoResponse) GetLimits() *Limits {
 	if x != nil {
 		return x.Limits
+	}
+	return nil
+}
+
+func (x *GetServerInfoResponse) GetBreakers() []*Breaker {
+	if x != nil {
+		return x.Breakers
 	}
 	return nil
 }
@@ -242,26 +310,121 @@ func (x *Limits) GetMaxChunkBytes() int64 {
 	return 0
 }
 
+// The circuit breaker of a model: keeps calls from a model that does not answer, and lets one through now and then.
+type Breaker struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The model.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// What becomes of a call now.
+	State BreakerState `protobuf:"varint,2,opt,name=state,proto3,enum=claude_grpc.v1.BreakerState" json:"state,omitempty"`
+	// When calls are let through again; set while the state is BREAKER_STATE_OPEN.
+	OpenUntil *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=open_until,json=openUntil,proto3" json:"open_until,omitempty"`
+	// Attempts of late that were overloaded (529), failed with another 5xx, or found no connection.
+	RecentFailures int32 `protobuf:"varint,4,opt,name=recent_failures,json=recentFailures,proto3" json:"recent_failures,omitempty"`
+	// All attempts of late.
+	RecentAttempts int32 `protobuf:"varint,5,opt,name=recent_attempts,json=recentAttempts,proto3" json:"recent_attempts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Breaker) Reset() {
+	*x = Breaker{}
+	mi := &file_claude_grpc_v1_gateway_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Breaker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Breaker) ProtoMessage() {}
+
+func (x *Breaker) ProtoReflect() protoreflect.Message {
+	mi := &file_claude_grpc_v1_gateway_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Breaker.ProtoReflect.Descriptor instead.
+func (*Breaker) Descriptor() ([]byte, []int) {
+	return file_claude_grpc_v1_gateway_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Breaker) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Breaker) GetState() BreakerState {
+	if x != nil {
+		return x.State
+	}
+	return BreakerState_BREAKER_STATE_UNSPECIFIED
+}
+
+func (x *Breaker) GetOpenUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenUntil
+	}
+	return nil
+}
+
+func (x *Breaker) GetRecentFailures() int32 {
+	if x != nil {
+		return x.RecentFailures
+	}
+	return 0
+}
+
+func (x *Breaker) GetRecentAttempts() int32 {
+	if x != nil {
+		return x.RecentAttempts
+	}
+	return 0
+}
+
 var File_claude_grpc_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x1cclaude_grpc/v1/gateway.proto\x12\x0eclaude_grpc.v1\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xfa\x01\n" +
+	"\x1cclaude_grpc/v1/gateway.proto\x12\x0eclaude_grpc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
+	"\x14GetServerInfoRequest\"\xaf\x02\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12'\n" +
 	"\x0fschema_revision\x18\x02 \x01(\x05R\x0eschemaRevision\x12+\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tR\x10anthropicVersion\x12#\n" +
 	"\rupstream_host\x18\x04 \x01(\tR\fupstreamHost\x12\x1c\n" +
 	"\tsimulated\x18\x05 \x01(\bR\tsimulated\x12.\n" +
-	"\x06limits\x18\x06 \x01(\v2\x16.claude_grpc.v1.LimitsR\x06limits\"\xfe\x01\n" +
+	"\x06limits\x18\x06 \x01(\v2\x16.claude_grpc.v1.LimitsR\x06limits\x123\n" +
+	"\bbreakers\x18\a \x03(\v2\x17.claude_grpc.v1.BreakerR\bbreakers\"\xfe\x01\n" +
 	"\x06Limits\x12*\n" +
 	"\x11max_request_bytes\x18\x01 \x01(\x03R\x0fmaxRequestBytes\x12$\n" +
 	"\x0emax_body_bytes\x18\x02 \x01(\x03R\fmaxBodyBytes\x12,\n" +
 	"\x12max_batch_requests\x18\x03 \x01(\x03R\x10maxBatchRequests\x12&\n" +
 	"\x0fmax_batch_bytes\x18\x04 \x01(\x03R\rmaxBatchBytes\x12$\n" +
 	"\x0emax_file_bytes\x18\x05 \x01(\x03R\fmaxFileBytes\x12&\n" +
-	"\x0fmax_chunk_bytes\x18\x06 \x01(\x03R\rmaxChunkBytes2s\n" +
+	"\x0fmax_chunk_bytes\x18\x06 \x01(\x03R\rmaxChunkBytes\"\xe0\x01\n" +
+	"\aBreaker\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x122\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1c.claude_grpc.v1.BreakerStateR\x05state\x129\n" +
+	"\n" +
+	"open_until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\topenUntil\x12'\n" +
+	"\x0frecent_failures\x18\x04 \x01(\x05R\x0erecentFailures\x12'\n" +
+	"\x0frecent_attempts\x18\x05 \x01(\x05R\x0erecentAttempts*|\n" +
+	"\fBreakerState\x12\x1d\n" +
+	"\x19BREAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14BREAKER_STATE_CLOSED\x10\x01\x12\x16\n" +
+	"\x12BREAKER_STATE_OPEN\x10\x02\x12\x1b\n" +
+	"\x17BREAKER_STATE_HALF_OPEN\x10\x032s\n" +
 	"\x0eGatewayService\x12a\n" +
 	"\rGetServerInfo\x12$.claude_grpc.v1.GetServerInfoRequest\x1a%.claude_grpc.v1.GetServerInfoResponse\"\x03\x90\x02\x01B}\n" +
 	"\x11dev.claudegrpc.v1B\fGatewayProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3"
@@ -278,21 +441,28 @@ func file_claude_grpc_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_claude_grpc_v1_gateway_proto_rawDescData
 }
 
-var file_claude_grpc_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_claude_grpc_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_claude_grpc_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_claude_grpc_v1_gateway_proto_goTypes = []any{
-	(*GetServerInfoRequest)(nil),  // 0: claude_grpc.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil), // 1: claude_grpc.v1.GetServerInfoResponse
-	(*Limits)(nil),                // 2: claude_grpc.v1.Limits
+	(BreakerState)(0),             // 0: claude_grpc.v1.BreakerState
+	(*GetServerInfoRequest)(nil),  // 1: claude_grpc.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil), // 2: claude_grpc.v1.GetServerInfoResponse
+	(*Limits)(nil),                // 3: claude_grpc.v1.Limits
+	(*Breaker)(nil),               // 4: claude_grpc.v1.Breaker
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_claude_grpc_v1_gateway_proto_depIdxs = []int32{
-	2, // 0: claude_grpc.v1.GetServerInfoResponse.limits:type_name -> claude_grpc.v1.Limits
-	0, // 1: claude_grpc.v1.GatewayService.GetServerInfo:input_type -> claude_grpc.v1.GetServerInfoRequest
-	1, // 2: claude_grpc.v1.GatewayService.GetServerInfo:output_type -> claude_grpc.v1.GetServerInfoResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 0: claude_grpc.v1.GetServerInfoResponse.limits:type_name -> claude_grpc.v1.Limits
+	4, // 1: claude_grpc.v1.GetServerInfoResponse.breakers:type_name -> claude_grpc.v1.Breaker
+	0, // 2: claude_grpc.v1.Breaker.state:type_name -> claude_grpc.v1.BreakerState
+	5, // 3: claude_grpc.v1.Breaker.open_until:type_name -> google.protobuf.Timestamp
+	1, // 4: claude_grpc.v1.GatewayService.GetServerInfo:input_type -> claude_grpc.v1.GetServerInfoRequest
+	2, // 5: claude_grpc.v1.GatewayService.GetServerInfo:output_type -> claude_grpc.v1.GetServerInfoResponse
+	5, // [5:6] is the sub-list for method output_type
+	4, // [4:5] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_gateway_proto_init() }
@@ -305,13 +475,14 @@ func file_claude_grpc_v1_gateway_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claude_grpc_v1_gateway_proto_rawDesc), len(file_claude_grpc_v1_gateway_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   3,
+			NumEnums:      1,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_claude_grpc_v1_gateway_proto_goTypes,
 		DependencyIndexes: file_claude_grpc_v1_gateway_proto_depIdxs,
+		EnumInfos:         file_claude_grpc_v1_gateway_proto_enumTypes,
 		MessageInfos:      file_claude_grpc_v1_gateway_proto_msgTypes,
 	}.Build()
 	File_claude_grpc_v1_gateway_proto = out.File

@@ -1446,6 +1446,8 @@ type CreateMessageRequest struct {
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// User profile the request is for.
 	UserProfileId *string `protobuf:"bytes,5,opt,name=user_profile_id,json=userProfileId,proto3,oneof" json:"user_profile_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,7,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1515,6 +1517,13 @@ func (x *CreateMessageRequest) GetUserProfileId() string {
 	return ""
 }
 
+func (x *CreateMessageRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of CreateMessage.
 type CreateMessageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1576,6 +1585,8 @@ type StreamMessageRequest struct {
 	UserProfileId *string `protobuf:"bytes,5,opt,name=user_profile_id,json=userProfileId,proto3,oneof" json:"user_profile_id,omitempty"`
 	// How the stream is to come.
 	StreamOptions *StreamOptions `protobuf:"bytes,6,opt,name=stream_options,json=streamOptions,proto3" json:"stream_options,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,7,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1652,13 +1663,23 @@ func (x *StreamMessageRequest) GetStreamOptions() *StreamOptions {
 	return nil
 }
 
+func (x *StreamMessageRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // How a stream is to come.
 type StreamOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether `message_stop` carries the whole message, put together from the events. Spares the caller doing that.
 	IncludeFinalMessage bool `protobuf:"varint,1,opt,name=include_final_message,json=includeFinalMessage,proto3" json:"include_final_message,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Whether each event comes as a message of its own. Without it, pieces of one block that reached the gateway together
+	// may be joined, so that a busy gateway or a slow reader has fewer messages to handle; no text is ever lost by that.
+	ExactEvents   bool `protobuf:"varint,2,opt,name=exact_events,json=exactEvents,proto3" json:"exact_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamOptions) Reset() {
@@ -1694,6 +1715,13 @@ func (*StreamOptions) Descriptor() ([]byte, []int) {
 func (x *StreamOptions) GetIncludeFinalMessage() bool {
 	if x != nil {
 		return x.IncludeFinalMessage
+	}
+	return false
+}
+
+func (x *StreamOptions) GetExactEvents() bool {
+	if x != nil {
+		return x.ExactEvents
 	}
 	return false
 }
@@ -2951,6 +2979,8 @@ type CountTokensRequest struct {
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// User profile the request is for.
 	UserProfileId *string `protobuf:"bytes,5,opt,name=user_profile_id,json=userProfileId,proto3,oneof" json:"user_profile_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,7,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3018,6 +3048,13 @@ func (x *CountTokensRequest) GetUserProfileId() string {
 		return *x.UserProfileId
 	}
 	return ""
+}
+
+func (x *CountTokensRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of CountTokens.
@@ -3088,7 +3125,7 @@ var File_claude_grpc_v1_messages_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\n" +
-	"\x1dclaude_grpc/v1/messages.proto\x12\x0eclaude_grpc.v1\x1a\x1aclaude_grpc/v1/cache.proto\x1a\x1cclaude_grpc/v1/content.proto\x1a\x1cclaude_grpc/v1/context.proto\x1a\x1eclaude_grpc/v1/fallbacks.proto\x1a\x18claude_grpc/v1/mcp.proto\x1a\x1cclaude_grpc/v1/outcome.proto\x1a\x1bclaude_grpc/v1/params.proto\x1a\x1aclaude_grpc/v1/tools.proto\x1a\x19claude_grpc/v1/wire.proto\"\xd7\x02\n" +
+	"\x1dclaude_grpc/v1/messages.proto\x12\x0eclaude_grpc.v1\x1a\x1aclaude_grpc/v1/cache.proto\x1a\x1cclaude_grpc/v1/content.proto\x1a\x1cclaude_grpc/v1/context.proto\x1a\x1eclaude_grpc/v1/fallbacks.proto\x1a\x18claude_grpc/v1/mcp.proto\x1a\x1cclaude_grpc/v1/options.proto\x1a\x1cclaude_grpc/v1/outcome.proto\x1a\x1bclaude_grpc/v1/params.proto\x1a\x1aclaude_grpc/v1/tools.proto\x1a\x19claude_grpc/v1/wire.proto\"\xd7\x02\n" +
 	"\fInputMessage\x120\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x14.claude_grpc.v1.RoleB\x06\xa2\xbb\x18\x02\x18\x01R\x04role\x12M\n" +
 	"\acontent\x18\x02 \x03(\v2\x1c.claude_grpc.v1.ContentBlockB\x15\xa2\xbb\x18\x11 \x01z\routput_configR\acontent\x12&\n" +
@@ -3250,30 +3287,33 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"\x18_cache_read_input_tokensB\x0f\n" +
 	"\r_service_tierB\x10\n" +
 	"\x0e_inference_geoB\b\n" +
-	"\x06_speed\"\xa5\x02\n" +
+	"\x06_speed\"\xe5\x02\n" +
 	"\x14CreateMessageRequest\x125\n" +
 	"\x06params\x18\x01 \x01(\v2\x1d.claude_grpc.v1.MessageParamsR\x06params\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12+\n" +
-	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01B\x14\n" +
+	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\a \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_idB\x12\n" +
 	"\x10_user_profile_id\"S\n" +
 	"\x15CreateMessageResponse\x12:\n" +
-	"\amessage\x18\x01 \x01(\v2 .claude_grpc.v1.AssistantMessageR\amessage\"\xeb\x02\n" +
+	"\amessage\x18\x01 \x01(\v2 .claude_grpc.v1.AssistantMessageR\amessage\"\xab\x03\n" +
 	"\x14StreamMessageRequest\x125\n" +
 	"\x06params\x18\x01 \x01(\v2\x1d.claude_grpc.v1.MessageParamsR\x06params\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12+\n" +
 	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01\x12D\n" +
-	"\x0estream_options\x18\x06 \x01(\v2\x1d.claude_grpc.v1.StreamOptionsR\rstreamOptionsB\x14\n" +
+	"\x0estream_options\x18\x06 \x01(\v2\x1d.claude_grpc.v1.StreamOptionsR\rstreamOptions\x12>\n" +
+	"\fcall_options\x18\a \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_idB\x12\n" +
-	"\x10_user_profile_id\"C\n" +
+	"\x10_user_profile_id\"f\n" +
 	"\rStreamOptions\x122\n" +
-	"\x15include_final_message\x18\x01 \x01(\bR\x13includeFinalMessage\"\xf5\x05\n" +
+	"\x15include_final_message\x18\x01 \x01(\bR\x13includeFinalMessage\x12!\n" +
+	"\fexact_events\x18\x02 \x01(\bR\vexactEvents\"\xf5\x05\n" +
 	"\x15StreamMessageResponse\x12\x1a\n" +
 	"\x04type\x18\x01 \x01(\tB\x06\xa2\xbb\x18\x028\x01R\x04type\x12n\n" +
 	"\x13content_block_delta\x18\x02 \x01(\v2!.claude_grpc.v1.ContentBlockDeltaB\x19\xa2\xbb\x18\x15*\x13content_block_deltaH\x00R\x11contentBlockDelta\x12n\n" +
@@ -3373,13 +3413,14 @@ const file_claude_grpc_v1_messages_proto_rawDesc = "" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"-\n" +
 	"\x04Ping\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xa3\x02\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xe3\x02\n" +
 	"\x12CountTokensRequest\x125\n" +
 	"\x06params\x18\x01 \x01(\v2\x1d.claude_grpc.v1.MessageParamsR\x06params\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12+\n" +
-	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01B\x14\n" +
+	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\a \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_idB\x12\n" +
 	"\x10_user_profile_id\"\xcc\x01\n" +
@@ -3488,8 +3529,9 @@ var file_claude_grpc_v1_messages_proto_goTypes = []any{
 	(*OutputTokensDetails)(nil),     // 55: claude_grpc.v1.OutputTokensDetails
 	(*IterationUsage)(nil),          // 56: claude_grpc.v1.IterationUsage
 	(*FallbackCreditUsage)(nil),     // 57: claude_grpc.v1.FallbackCreditUsage
-	(*Citation)(nil),                // 58: claude_grpc.v1.Citation
-	(*ContextManagementCount)(nil),  // 59: claude_grpc.v1.ContextManagementCount
+	(*CallOptions)(nil),             // 58: claude_grpc.v1.CallOptions
+	(*Citation)(nil),                // 59: claude_grpc.v1.Citation
+	(*ContextManagementCount)(nil),  // 60: claude_grpc.v1.ContextManagementCount
 }
 var file_claude_grpc_v1_messages_proto_depIdxs = []int32{
 	0,  // 0: claude_grpc.v1.InputMessage.role:type_name -> claude_grpc.v1.Role
@@ -3535,47 +3577,50 @@ var file_claude_grpc_v1_messages_proto_depIdxs = []int32{
 	56, // 40: claude_grpc.v1.Usage.iterations:type_name -> claude_grpc.v1.IterationUsage
 	57, // 41: claude_grpc.v1.Usage.fallback_credit:type_name -> claude_grpc.v1.FallbackCreditUsage
 	3,  // 42: claude_grpc.v1.CreateMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
-	11, // 43: claude_grpc.v1.CreateMessageResponse.message:type_name -> claude_grpc.v1.AssistantMessage
-	3,  // 44: claude_grpc.v1.StreamMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
-	16, // 45: claude_grpc.v1.StreamMessageRequest.stream_options:type_name -> claude_grpc.v1.StreamOptions
-	20, // 46: claude_grpc.v1.StreamMessageResponse.content_block_delta:type_name -> claude_grpc.v1.ContentBlockDelta
-	19, // 47: claude_grpc.v1.StreamMessageResponse.content_block_start:type_name -> claude_grpc.v1.ContentBlockStart
-	28, // 48: claude_grpc.v1.StreamMessageResponse.content_block_stop:type_name -> claude_grpc.v1.ContentBlockStop
-	18, // 49: claude_grpc.v1.StreamMessageResponse.message_start:type_name -> claude_grpc.v1.MessageStart
-	29, // 50: claude_grpc.v1.StreamMessageResponse.message_delta:type_name -> claude_grpc.v1.MessageDelta
-	31, // 51: claude_grpc.v1.StreamMessageResponse.message_stop:type_name -> claude_grpc.v1.MessageStop
-	32, // 52: claude_grpc.v1.StreamMessageResponse.ping:type_name -> claude_grpc.v1.Ping
-	11, // 53: claude_grpc.v1.MessageStart.message:type_name -> claude_grpc.v1.AssistantMessage
-	35, // 54: claude_grpc.v1.ContentBlockStart.content_block:type_name -> claude_grpc.v1.ContentBlock
-	21, // 55: claude_grpc.v1.ContentBlockDelta.delta:type_name -> claude_grpc.v1.BlockDelta
-	22, // 56: claude_grpc.v1.BlockDelta.text_delta:type_name -> claude_grpc.v1.TextDelta
-	23, // 57: claude_grpc.v1.BlockDelta.thinking_delta:type_name -> claude_grpc.v1.ThinkingDelta
-	24, // 58: claude_grpc.v1.BlockDelta.signature_delta:type_name -> claude_grpc.v1.SignatureDelta
-	25, // 59: claude_grpc.v1.BlockDelta.input_json_delta:type_name -> claude_grpc.v1.InputJsonDelta
-	26, // 60: claude_grpc.v1.BlockDelta.citations_delta:type_name -> claude_grpc.v1.CitationsDelta
-	27, // 61: claude_grpc.v1.BlockDelta.compaction_delta:type_name -> claude_grpc.v1.CompactionDelta
-	58, // 62: claude_grpc.v1.CitationsDelta.citation:type_name -> claude_grpc.v1.Citation
-	30, // 63: claude_grpc.v1.MessageDelta.delta:type_name -> claude_grpc.v1.MessageChange
-	12, // 64: claude_grpc.v1.MessageDelta.usage:type_name -> claude_grpc.v1.Usage
-	51, // 65: claude_grpc.v1.MessageDelta.context_management:type_name -> claude_grpc.v1.ContextManagementResult
-	52, // 66: claude_grpc.v1.MessageDelta.input_transformations:type_name -> claude_grpc.v1.InputTransformation
-	1,  // 67: claude_grpc.v1.MessageChange.stop_reason:type_name -> claude_grpc.v1.StopReason
-	49, // 68: claude_grpc.v1.MessageChange.stop_details:type_name -> claude_grpc.v1.StopDetails
-	41, // 69: claude_grpc.v1.MessageChange.container:type_name -> claude_grpc.v1.Container
-	11, // 70: claude_grpc.v1.MessageStop.message:type_name -> claude_grpc.v1.AssistantMessage
-	3,  // 71: claude_grpc.v1.CountTokensRequest.params:type_name -> claude_grpc.v1.MessageParams
-	59, // 72: claude_grpc.v1.CountTokensResponse.context_management:type_name -> claude_grpc.v1.ContextManagementCount
-	13, // 73: claude_grpc.v1.MessagesService.CreateMessage:input_type -> claude_grpc.v1.CreateMessageRequest
-	15, // 74: claude_grpc.v1.MessagesService.StreamMessage:input_type -> claude_grpc.v1.StreamMessageRequest
-	33, // 75: claude_grpc.v1.MessagesService.CountTokens:input_type -> claude_grpc.v1.CountTokensRequest
-	14, // 76: claude_grpc.v1.MessagesService.CreateMessage:output_type -> claude_grpc.v1.CreateMessageResponse
-	17, // 77: claude_grpc.v1.MessagesService.StreamMessage:output_type -> claude_grpc.v1.StreamMessageResponse
-	34, // 78: claude_grpc.v1.MessagesService.CountTokens:output_type -> claude_grpc.v1.CountTokensResponse
-	76, // [76:79] is the sub-list for method output_type
-	73, // [73:76] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	58, // 43: claude_grpc.v1.CreateMessageRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	11, // 44: claude_grpc.v1.CreateMessageResponse.message:type_name -> claude_grpc.v1.AssistantMessage
+	3,  // 45: claude_grpc.v1.StreamMessageRequest.params:type_name -> claude_grpc.v1.MessageParams
+	16, // 46: claude_grpc.v1.StreamMessageRequest.stream_options:type_name -> claude_grpc.v1.StreamOptions
+	58, // 47: claude_grpc.v1.StreamMessageRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	20, // 48: claude_grpc.v1.StreamMessageResponse.content_block_delta:type_name -> claude_grpc.v1.ContentBlockDelta
+	19, // 49: claude_grpc.v1.StreamMessageResponse.content_block_start:type_name -> claude_grpc.v1.ContentBlockStart
+	28, // 50: claude_grpc.v1.StreamMessageResponse.content_block_stop:type_name -> claude_grpc.v1.ContentBlockStop
+	18, // 51: claude_grpc.v1.StreamMessageResponse.message_start:type_name -> claude_grpc.v1.MessageStart
+	29, // 52: claude_grpc.v1.StreamMessageResponse.message_delta:type_name -> claude_grpc.v1.MessageDelta
+	31, // 53: claude_grpc.v1.StreamMessageResponse.message_stop:type_name -> claude_grpc.v1.MessageStop
+	32, // 54: claude_grpc.v1.StreamMessageResponse.ping:type_name -> claude_grpc.v1.Ping
+	11, // 55: claude_grpc.v1.MessageStart.message:type_name -> claude_grpc.v1.AssistantMessage
+	35, // 56: claude_grpc.v1.ContentBlockStart.content_block:type_name -> claude_grpc.v1.ContentBlock
+	21, // 57: claude_grpc.v1.ContentBlockDelta.delta:type_name -> claude_grpc.v1.BlockDelta
+	22, // 58: claude_grpc.v1.BlockDelta.text_delta:type_name -> claude_grpc.v1.TextDelta
+	23, // 59: claude_grpc.v1.BlockDelta.thinking_delta:type_name -> claude_grpc.v1.ThinkingDelta
+	24, // 60: claude_grpc.v1.BlockDelta.signature_delta:type_name -> claude_grpc.v1.SignatureDelta
+	25, // 61: claude_grpc.v1.BlockDelta.input_json_delta:type_name -> claude_grpc.v1.InputJsonDelta
+	26, // 62: claude_grpc.v1.BlockDelta.citations_delta:type_name -> claude_grpc.v1.CitationsDelta
+	27, // 63: claude_grpc.v1.BlockDelta.compaction_delta:type_name -> claude_grpc.v1.CompactionDelta
+	59, // 64: claude_grpc.v1.CitationsDelta.citation:type_name -> claude_grpc.v1.Citation
+	30, // 65: claude_grpc.v1.MessageDelta.delta:type_name -> claude_grpc.v1.MessageChange
+	12, // 66: claude_grpc.v1.MessageDelta.usage:type_name -> claude_grpc.v1.Usage
+	51, // 67: claude_grpc.v1.MessageDelta.context_management:type_name -> claude_grpc.v1.ContextManagementResult
+	52, // 68: claude_grpc.v1.MessageDelta.input_transformations:type_name -> claude_grpc.v1.InputTransformation
+	1,  // 69: claude_grpc.v1.MessageChange.stop_reason:type_name -> claude_grpc.v1.StopReason
+	49, // 70: claude_grpc.v1.MessageChange.stop_details:type_name -> claude_grpc.v1.StopDetails
+	41, // 71: claude_grpc.v1.MessageChange.container:type_name -> claude_grpc.v1.Container
+	11, // 72: claude_grpc.v1.MessageStop.message:type_name -> claude_grpc.v1.AssistantMessage
+	3,  // 73: claude_grpc.v1.CountTokensRequest.params:type_name -> claude_grpc.v1.MessageParams
+	58, // 74: claude_grpc.v1.CountTokensRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	60, // 75: claude_grpc.v1.CountTokensResponse.context_management:type_name -> claude_grpc.v1.ContextManagementCount
+	13, // 76: claude_grpc.v1.MessagesService.CreateMessage:input_type -> claude_grpc.v1.CreateMessageRequest
+	15, // 77: claude_grpc.v1.MessagesService.StreamMessage:input_type -> claude_grpc.v1.StreamMessageRequest
+	33, // 78: claude_grpc.v1.MessagesService.CountTokens:input_type -> claude_grpc.v1.CountTokensRequest
+	14, // 79: claude_grpc.v1.MessagesService.CreateMessage:output_type -> claude_grpc.v1.CreateMessageResponse
+	17, // 80: claude_grpc.v1.MessagesService.StreamMessage:output_type -> claude_grpc.v1.StreamMessageResponse
+	34, // 81: claude_grpc.v1.MessagesService.CountTokens:output_type -> claude_grpc.v1.CountTokensResponse
+	79, // [79:82] is the sub-list for method output_type
+	76, // [76:79] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_messages_proto_init() }
@@ -3588,6 +3633,7 @@ func file_claude_grpc_v1_messages_proto_init() {
 	file_claude_grpc_v1_context_proto_init()
 	file_claude_grpc_v1_fallbacks_proto_init()
 	file_claude_grpc_v1_mcp_proto_init()
+	file_claude_grpc_v1_options_proto_init()
 	file_claude_grpc_v1_outcome_proto_init()
 	file_claude_grpc_v1_params_proto_init()
 	file_claude_grpc_v1_tools_proto_init()

@@ -1,0 +1,74 @@
+"""What a caller wants of the gateway for one call: `CallOptions`, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from claude_grpc.codec import Violations
+from claude_grpc.v1.options_pb2 import DISCONNECT_POLICY_FINISH, CallOptions
+
+__all__ = ["Options", "read_options"]
+
+_MOST_RETRIES = 10
+_MOST_MODELS = 8
+_LONGEST_SECONDS = 86_400
+_TIMEOUTS = ("connect", "read", "write", "total")
+_MODEL = re.compile(r"[A-Za-z0-9._:@/-]{1,256}")
+_PATH = (None, "call_options")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for; what was not is None or absent, and goes by the settings.
+
+    Attributes:
+        max_retries: How often an attempt is made again.
+        timeouts: Seconds, by the names in ``upstream.Timeouts``.
+        total: Seconds for the whole call.
+        fallback_models: Instead of those in the settings.
+        outlives_caller: Whether the answer is read to its end though the caller is gone.
+    """
+
+    max_retries: int | None = None
+    timeouts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    total: float | None = None
+    fallback_models: tuple[str, ...] | None = None
+    outlives_caller: bool = False
+
+
+def read_options(options: CallOptions, violations: Violations) -> Options:
+    """The options; of use only if no violation was found."""
+    if options.HasField("max_retries") and not 0 <= options.max_retries <= _MOST_RETRIES:
+        violations.add((_PATH, "max_retries"), f"Must be 0 to {_MOST_RETRIES}.")
+    timeouts = _timeouts(options, violations)
+    total = timeouts.pop("total", None)
+    models = tuple(options.fallback_models)
+    if len(models) > _MOST_MODELS:
+        violations.add((_PATH, "fallback_models"), f"Must be at most {_MOST_MODELS}.")
+    for index, model in enumerate(models):
+        if not _MODEL.fullmatch(model):
+            violations.add(((_PATH, "fallback_models"), index), "Must be the name of a model.")
+    if models and options.no_fallback:
+        violations.add((_PATH, "no_fallback"), "Set this or `fallback_models`, not both.")
+    return Options(
+        max_retries=options.max_retries if options.HasField("max_retries") else None,
+        timeouts=timeouts,
+        total=total,
+        fallback_models=models if models or options.no_fallback else None,
+        outlives_caller=options.on_disconnect == DISCONNECT_POLICY_FINISH,
+    )
+
+
+def _timeouts(options: CallOptions, violations: Violations) -> dict[str, float]:
+    timeouts = {}
+    for name in _TIMEOUTS:
+        field_name = f"{name}_timeout"
+        if options.HasField(field_name):  # type: ignore[arg-type] # the four are fields
+            duration = getattr(options, field_name)
+            timeouts[name] = duration.seconds + duration.nanos / 1e9
+            if not 0 < timeouts[name] <= _LONGEST_SECONDS:
+                violations.add((_PATH, field_name), "Must be longer than zero and at most 24 hours.")
+    return timeouts

@@ -1,0 +1,90 @@
+"""A request's body on its way. Small ones go with the head in one write; of large ones little waits in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Iterator
+from typing import Final
+
+import aiohttp
+import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_writer import StreamWriter
+
+__all__ = ["Upload", "small_body"]
+
+# A larger piece of a body is cut, so that the write timeout is one of progress and little waits in memory.
+_PIECE_BYTES: Final = 256 * 1024
+# What the kernel takes at once from a connection that has nothing else to send: no write timeout can come of it.
+_SMALL_BYTES: Final = 64 * 1024
+
+
+def small_body(request: httpx.Request) -> bytes | None:
+    """Return the whole body if it is here and small, empty if there is none."""
+    if not isinstance(request.stream, httpx.ByteStream):
+        return None
+    body = b"".join(request.stream)
+    return body if len(body) <= _SMALL_BYTES else None
+
+
+class Upload:
+    """Sends a body beside the wait for its response, which may come before the body is whole.
+
+    ``failure`` is what stopped it, if not the connection's end: the write timeout, or an exception of the source.
+    """
+
+    def __init__(self, request: httpx.Request, protocol: ResponseHandler, timeout: float | None) -> None:
+        self.failure: Exception | None = None
+        self._protocol = protocol
+        self._timeout = timeout
+        loop = asyncio.get_running_loop()
+        self._writer = StreamWriter(protocol, loop)
+        if "transfer-encoding" in request.headers:
+            self._writer.enable_chunking()
+        assert isinstance(request.stream, AsyncIterable)  # noqa: S101 # or it is no request for this transport
+        self._task = loop.create_task(self._send(request.stream))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the whole body has been sent."""
+        return self._task.done()
+
+    def abort(self) -> None:
+        """Stop, and close the connection without sending what waits in its buffer."""
+        self._task.cancel()
+        self._abort_connection()
+
+    async def _send(self, source: AsyncIterable[bytes]) -> None:
+        try:
+            async for chunk in source:
+                for piece in _pieces(chunk):
+                    await self._write(piece)
+            await self._writer.write_eof()
+            self._protocol.start_timeout()
+        except OSError as error:
+            # Whoever waits for the response is told.
+            self._protocol.set_exception(aiohttp.ClientOSError(*error.args), error)
+            self._abort_connection()
+        except Exception as error:  # noqa: BLE001 # it is raised where the response is waited for
+            self.failure = error
+            self._abort_connection()
+
+    async def _write(self, piece: bytes | memoryview) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._writer.write(piece)
+        except TimeoutError as error:
+            raise httpx.WriteTimeout("The request was not taken in time.") from error
+
+    def _abort_connection(self) -> None:
+        if self._protocol.transport is not None:
+            self._protocol.transport.abort()
+
+
+def _pieces(chunk: bytes) -> Iterator[bytes | memoryview]:
+    if len(chunk) <= _PIECE_BYTES:
+        yield chunk
+        return
+    view = memoryview(chunk)
+    for start in range(0, len(view), _PIECE_BYTES):
+        yield view[start : start + _PIECE_BYTES]

@@ -1,0 +1,321 @@
+"""Admission: the ledger in every state, under every input; the layer; and that overload is answered at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_grpc.errors import DrainingError, GatewayOverloadedError
+from claude_grpc.rpc.admission import Admission, AdmissionLimits, Entry, Ledger, Place
+from claude_grpc.rpc.call import Call
+from claude_grpc.simulator import RawAnswer
+from support.stack import Stack, create, drain, open_stack, stream
+
+KB = 1024
+# Room for two reservations, and one read without.
+LIMITS = AdmissionLimits(
+    max_calls=4, max_queued=2, queue_seconds=30, max_bytes=200 * KB, max_request_bytes=100 * KB, unreserved_reads=1
+)
+
+
+def ledger(limits: AdmissionLimits = LIMITS) -> tuple[Ledger, list[Entry]]:
+    admitted: list[Entry] = []
+    return Ledger(limits, admitted.append), admitted
+
+
+def arrived(book: Ledger) -> Entry:
+    entry = book.arrive()
+    assert entry is not None
+    return entry
+
+
+def queued(book: Ledger) -> Entry:
+    while (entry := arrived(book)).place is not Place.QUEUED:
+        pass
+    return entry
+
+
+def reserved(book: Ledger) -> Entry:
+    return arrived(book)
+
+
+def unreserved(book: Ledger) -> Entry:
+    first, second, third = arrived(book), arrived(book), arrived(book)
+    assert (first.place, second.place) == (Place.RESERVED, Place.RESERVED)
+    return third
+
+
+def holding(book: Ledger) -> Entry:
+    entry = arrived(book)
+    assert book.hold(entry, 80 * KB)
+    return entry
+
+
+def freed(book: Ledger) -> Entry:
+    entry = holding(book)
+    book.free(entry)
+    return entry
+
+
+def left(book: Ledger) -> Entry:
+    entry = arrived(book)
+    book.leave(entry)
+    return entry
+
+
+STATES: dict[Place, Callable[[Ledger], Entry]] = {
+    Place.QUEUED: queued,
+    Place.RESERVED: reserved,
+    Place.UNRESERVED: unreserved,
+    Place.HOLDING: holding,
+    Place.FREED: freed,
+    Place.LEFT: left,
+}
+INPUTS: dict[str, Callable[[Ledger, Entry], Any]] = {
+    "reserve": lambda book, entry: book.reserve(entry),
+    "hold": lambda book, entry: book.hold(entry, 90 * KB),
+    "hold little": lambda book, entry: book.hold(entry, 10),
+    "free": lambda book, entry: book.free(entry),
+    "leave": lambda book, entry: book.leave(entry),
+}
+# What an input answers, and where it leads; all others change nothing.
+MOVES = {
+    (Place.RESERVED, "reserve"): (True, Place.RESERVED),
+    (Place.RESERVED, "hold"): (True, Place.HOLDING),
+    (Place.RESERVED, "hold little"): (True, Place.HOLDING),
+    (Place.UNRESERVED, "hold little"): (True, Place.HOLDING),
+    (Place.HOLDING, "hold"): (True, Place.HOLDING),
+    (Place.HOLDING, "hold little"): (True, Place.HOLDING),
+    (Place.HOLDING, "free"): (None, Place.FREED),
+    **{(state, "leave"): (None, Place.LEFT) for state in Place},
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("state", Place)
+def test_every_input_in_every_state(state: Place, name: str) -> None:
+    book, _ = ledger()
+    entry = STATES[state](book)
+    assert entry.place is state
+    unchanged = None if name in {"free", "leave"} else False
+    answer, place = MOVES.get((state, name), (unchanged, state))
+    assert INPUTS[name](book, entry) == answer
+    assert entry.place is place
+
+
+def test_an_unreserved_reader_gets_a_reservation_as_soon_as_one_is_free() -> None:
+    book, _ = ledger()
+    first, _, third = arrived(book), arrived(book), arrived(book)
+    assert not book.reserve(third)
+    book.leave(first)
+    assert book.reserve(third)
+    assert book.hold(third, 90 * KB)
+
+
+def test_a_large_request_without_a_reservation_stays_if_there_is_room_when_it_has_come() -> None:
+    book, _ = ledger()
+    first, _, third = arrived(book), arrived(book), arrived(book)
+    assert not book.hold(third, 90 * KB)
+    book.leave(first)
+    assert book.hold(third, 90 * KB)
+
+
+def test_the_first_in_the_queue_is_the_first_out() -> None:
+    book, admitted = ledger(AdmissionLimits(max_calls=1, max_queued=3))
+    running = arrived(book)
+    first, second, third = arrived(book), arrived(book), arrived(book)
+    assert book.arrive() is None
+    book.leave(second)
+    book.leave(running)
+    assert admitted == [first]
+    book.leave(first)
+    assert admitted == [first, third]
+    assert book.queued == ()
+
+
+def test_nobody_overtakes_the_queue() -> None:
+    book, admitted = ledger(AdmissionLimits(max_calls=1, max_queued=3))
+    running, waiting = arrived(book), arrived(book)
+    book.leave(running)
+    assert admitted == [waiting]
+    assert arrived(book).place is Place.QUEUED
+
+
+@given(st.lists(st.tuples(st.sampled_from(["arrive", *INPUTS]), st.integers(0, 20)), max_size=120))
+def test_whatever_happens_the_books_balance(steps: list[tuple[str, int]]) -> None:
+    book, admitted = ledger()
+    entries: list[Entry] = []
+    for name, index in steps:
+        if name == "arrive":
+            entry = book.arrive()
+            entries += [entry] if entry else []
+        elif entries:
+            INPUTS[name](book, entries[index % len(entries)])
+        places = Counter(entry.place for entry in entries)
+        inside = [entry for entry in entries if entry.place not in {Place.QUEUED, Place.LEFT}]
+        assert book.calls == len(inside) <= LIMITS.max_calls
+        assert book.bytes == sum(entry.size for entry in entries) <= LIMITS.max_bytes
+        assert book.unreserved == places[Place.UNRESERVED] <= LIMITS.unreserved_reads
+        assert [entry for entry in entries if entry.place is Place.QUEUED] == list(book.queued)
+        assert len(book.queued) + book.calls <= LIMITS.max_calls + LIMITS.max_queued
+        # Whoever waits does so for a reason: no call may run, or none may read.
+        if book.queued:
+            full = book.bytes + LIMITS.max_request_bytes > LIMITS.max_bytes
+            assert book.calls == LIMITS.max_calls or (full and book.unreserved == LIMITS.unreserved_reads)
+    for entry in entries:
+        book.leave(entry)
+    assert (book.calls, book.bytes, book.unreserved, book.queued) == (0, 0, 0, ())
+    assert len(set(map(id, admitted))) == len(admitted)
+
+
+def call(deadline: float | None = None) -> Call:
+    return Call("service/Method", deadline=None if deadline is None else time.monotonic() + deadline)
+
+
+async def bring(size: int) -> bytes:
+    return bytes(size)
+
+
+async def test_a_call_that_waits_comes_in_when_another_ends() -> None:
+    admission = Admission(AdmissionLimits(max_calls=1, max_queued=1))
+    async with AsyncExitStack() as running:
+        await running.enter_async_context(admission.layer(call()))
+        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(admission.layer(call())))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await waiting
+
+
+@pytest.mark.parametrize("seconds", [None, 0.05, -1.0])
+async def test_a_call_that_waits_in_vain_is_refused_before_its_deadline(seconds: float | None) -> None:
+    admission = Admission(AdmissionLimits(max_calls=1, max_queued=1, queue_seconds=0.03))
+    async with admission.layer(call()):
+        began = time.monotonic()
+        waiting = call(seconds)
+        with pytest.raises(GatewayOverloadedError) as refused:
+            async with admission.layer(waiting):
+                raise AssertionError
+        assert waiting.deadline is None or time.monotonic() < max(waiting.deadline, began + 0.05)
+        assert 0.5 <= (refused.value.retry_after or 0) <= 1.5
+    async with admission.layer(call()):
+        pass
+
+
+async def test_a_caller_that_leaves_the_queue_leaves_no_trace() -> None:
+    admission = Admission(AdmissionLimits(max_calls=1, max_queued=1))
+    async with admission.layer(call()):
+        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(admission.layer(call())))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    async with admission.layer(call()):
+        pass
+
+
+async def test_when_the_gateway_drains_those_who_wait_are_sent_elsewhere() -> None:
+    admission = Admission(AdmissionLimits(max_calls=1, max_queued=1))
+    async with admission.layer(call()):
+        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(admission.layer(call())))
+        await asyncio.sleep(0)
+        admission.close()
+        with pytest.raises(DrainingError):
+            await waiting
+        with pytest.raises(DrainingError):
+            await AsyncExitStack().enter_async_context(admission.layer(call()))
+
+
+async def test_a_request_that_does_not_fit_is_refused_and_a_small_one_is_not() -> None:
+    admission = Admission(LIMITS)
+    async with AsyncExitStack() as stack:
+        calls = [call() for _ in range(4)]
+        for one in calls[:2]:
+            await stack.enter_async_context(admission.layer(one))
+            await one.share.receive(lambda: bring(100 * KB))
+        async with admission.layer(calls[2]):
+            with pytest.raises(GatewayOverloadedError, match="memory"):
+                await calls[2].share.receive(lambda: bring(100 * KB))
+        async with admission.layer(calls[3]):
+            assert len(await calls[3].share.receive(lambda: bring(KB))) == KB
+
+
+async def test_a_request_that_is_long_in_coming_makes_way_when_memory_is_short() -> None:
+    admission = Admission(LIMITS)
+    async with AsyncExitStack() as stack:
+        calls = [call() for _ in range(3)]
+        for one in calls:
+            await stack.enter_async_context(admission.layer(one))
+        slow = [asyncio.create_task(one.share.receive(lambda: asyncio.sleep(0.4, b"x"))) for one in calls]
+        assert [await one for one in slow[:2]] == [b"x", b"x"]
+        with pytest.raises(GatewayOverloadedError, match="too long in coming"):
+            await slow[2]
+
+
+async def test_a_timeout_of_the_reading_itself_is_not_taken_for_ours() -> None:
+    async def fail() -> bytes:
+        raise TimeoutError("the reader's own")
+
+    admission = Admission(LIMITS)
+    reading = call()
+    async with admission.layer(reading):
+        with pytest.raises(TimeoutError, match="own"):
+            await reading.share.receive(fail)
+
+
+# The simulator would read what it is sent, at a megabyte a third of a second.
+ANSWER = RawAnswer((b'{"id":"m","type":"message","content":[]}',), content_type="application/json")
+
+
+async def refuse_one(stack: Stack, request: Message, kind: str) -> None:
+    began = time.monotonic()
+    ended = await drain(getattr(stack.messages, kind)(request))
+    assert (ended.code, ended.info.reason) == (grpc.StatusCode.UNAVAILABLE, "GATEWAY_OVERLOADED")
+    assert ended.info.metadata["safeToRetry"] == "true"
+    assert 0.5 <= (ended.retry_seconds or 0) <= 1.5
+    assert 500 <= int(ended.trailers["grpc-retry-pushback-ms"]) <= 1500
+    assert time.monotonic() - began < 1  # that it is 20 ms is measured where nothing else runs: tests/chaos
+
+
+async def test_a_full_gateway_refuses_at_once_and_stays_healthy() -> None:
+    async with open_stack(max_calls=2, max_queued_calls=0) as stack:
+        stack.simulator.script("stall at=1", "stall at=1")
+        running = [stack.messages.StreamMessage(stream()) for _ in range(2)]
+        for one in running:
+            await one.read()
+        await refuse_one(stack, create(), "CreateMessage")
+        await refuse_one(stack, stream(), "StreamMessage")
+        health = health_pb2_grpc.HealthStub(stack.channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+        running[0].cancel()
+        while (await drain(stack.messages.CreateMessage(create()))).code is not grpc.StatusCode.OK:
+            pass  # the cancel has to arrive
+        running[1].cancel()
+
+
+async def test_a_request_of_the_largest_size_comes_in_again_and_again() -> None:
+    async with open_stack(max_bytes_in_flight=40 * KB * KB) as stack:
+        stack.simulator.script(*[ANSWER] * 3)
+        for _ in range(3):
+            ended = await drain(stack.messages.CreateMessage(create("x" * 30_000_000)))
+            assert ended.code is grpc.StatusCode.OK, ended
+
+
+async def test_requests_that_wait_are_not_in_memory_and_come_in_one_by_one() -> None:
+    async with open_stack(max_bytes_in_flight=40 * KB * KB, queue_timeout=30) as stack:
+        stack.simulator.script(*[ANSWER] * 8)
+        calls = [stack.messages.CreateMessage(create("x" * 10_000_000)) for _ in range(8)]
+        ended = await asyncio.gather(*map(drain, calls))
+        codes = Counter((one.code, one.info.reason) for one in ended)
+        assert set(codes) <= {(grpc.StatusCode.OK, ""), (grpc.StatusCode.UNAVAILABLE, "GATEWAY_OVERLOADED")}
+        assert codes[grpc.StatusCode.OK, ""] >= 4
