@@ -191,9 +191,7 @@ def _during(seen: Delays, calls: list[tuple[int, int]]) -> list[float]:
 
 def _report(delays: dict[str, list[float]], kinds: list[str]) -> bool:
     rows = ["quiet", *(f"{kind} {place}" for kind in kinds for place in ("elsewhere", "here"))]
-    print(
-        f"{'large calls':<18}{'calls':>6}{'took':>8}{'events':>9}{'p50':>8}{'p99':>8}{'p99.9':>8}{'most':>8}  ms"
-    )
+    print(f"{'large calls':<18}{'calls':>6}{'took':>8}{'events':>9}{'p50':>8}{'p99':>8}{'p99.9':>8}{'most':>8}  ms")
     for row in rows:
         calls = sorted(delays[f"{row}: calls"])
         took = f"{calls[len(calls) // 2]:.0f}" if calls else ""

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from claude_grpc.codec import rawjson
-from claude_grpc.codec.newer import refuse_newer_fields
+from claude_grpc.codec.newer import note_newer_fields
 from claude_grpc.codec.rawjson import Members, Raw
 from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, family_of, read_schema, set_test
 from claude_grpc.codec.times import parse_time
@@ -48,7 +48,6 @@ class Encoder:
             first: Members to be written before all others, as ``"key":value``.
         """
         place: Path = (None, path) if path else None
-        refuse_newer_fields(message, place, violations)
         pieces: Pieces = []
         self._plan.write(message, pieces, place, violations, first)
         return b"".join(pieces)
@@ -93,6 +92,7 @@ class _ObjectPlan:
         self._after_extra = _Members(member for at, member in members if at >= schema.extra_at)
 
     def write(self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b"") -> None:
+        note_newer_fields(message, path, violations)
         first = first or self._constant
         out.append(b"{" + first)
         start = len(out)
@@ -218,6 +218,7 @@ class _UnionPlan:
         violations: Violations,
         first: bytes = b"",  # noqa: ARG002 # nobody has members to put before a union's
     ) -> None:
+        note_newer_fields(message, path, violations)
         schema = self._schema
         name = message.WhichOneof(schema.oneof)
         given = getattr(message, schema.discriminator)

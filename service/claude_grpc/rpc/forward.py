@@ -11,11 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
 from claude_grpc.codec import Decoder, Encoder, Violations
+from claude_grpc.codec.newer import note_newer_fields, refuse_newer_fields
 from claude_grpc.errors import RequestTooLargeError, StreamInterruptedError, UpstreamContext, UpstreamError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.deadline import DeadlinePolicy
@@ -141,6 +142,7 @@ class Forward:
         send: Callable[[UpstreamRequest], Awaitable[T]],
     ) -> T:
         violations = Violations()
+        _refuse_newer(request, violations)
         headers = read_headers(request, violations)
         options = read_options(request.call_options, violations)
         if call.deadline is None:
@@ -178,6 +180,15 @@ class Forward:
         if len(body) > self._max_body_bytes:
             raise RequestTooLargeError(len(body), self._max_body_bytes)
         return body
+
+
+def _refuse_newer(request: Any, violations: Violations) -> None:
+    """Note what the gateway does not know beside ``params``, which the encoder checks."""
+    note_newer_fields(request, None, violations)
+    for name in ("call_options", "stream_options"):
+        options = getattr(request, name, None)  # not every method streams
+        if options is not None:
+            refuse_newer_fields(options, (None, name), violations)
 
 
 def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
