@@ -116,6 +116,10 @@ test-long: $(VENV)/.dev ## Each property with EXAMPLES new examples (10,000: 15 
 bench-memory: $(VENV)/.server ## How much memory large batches and files take (minutes; Linux)
 	$(BIN)/python bench/memory.py
 
+.PHONY: bench-large
+bench-large: $(VENV)/.server ## Whether large requests hold up other callers' events (a minute)
+	$(BIN)/python bench/large_bodies.py
+
 .PHONY: requirements
 requirements: $(VENV)/.dev ## Raise the pinned requirements
 	$(BIN)/uv pip compile $(PIN) requirements/build.in --output-file requirements/build.txt
