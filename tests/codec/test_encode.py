@@ -351,6 +351,17 @@ def test_a_system_turn_needs_no_content_beside_its_output_config() -> None:
     assert b'{"role":"system","output_config":{"effort":"low"}}' in encode(params(messages=[turn]))
 
 
+def test_extra_json_of_an_arm_holds_no_type_either() -> None:
+    found = violations_of(blocks(ContentBlock(text=TextBlock(text="a", extra_json='{"x":1,"type":"b"}'))))
+    assert found == {
+        "params.messages[0].content[0].text.extra_json": "Holds `type`, which is set without it; leave it out."
+    }
+
+
+def test_extra_json_may_hold_an_empty_key() -> None:
+    assert b',"":1' in encode(params(extra_json='{"":1}'))
+
+
 @pytest.mark.parametrize("size", [262_143, 262_144, 1_000_000])
 def test_a_large_value_is_written_in_slices_with_pauses_between_them(size: int) -> None:
     pauses: list[None] = []

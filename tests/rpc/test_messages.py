@@ -155,3 +155,16 @@ async def test_a_field_of_a_newer_caller_is_refused_wherever_it_stands(stack: St
     ended = await drain(stack.messages.StreamMessage(request))
     assert ended.code is grpc.StatusCode.INVALID_ARGUMENT
     assert ended.violations.keys() == {f"{part}.#111".removeprefix(".")}
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+@pytest.mark.parametrize("kind", ["stream", "create"])
+async def test_whether_to_stream_is_the_methods_to_say(stack: Stack, kind: str, value: str) -> None:
+    extra = f'{{"stream":{value}}}'
+    if kind == "stream":
+        ended = await drain(stack.messages.StreamMessage(stream(extra_json=extra)))
+    else:
+        ended = await drain(stack.messages.CreateMessage(create(extra_json=extra)))
+    assert ended.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert ended.violations == {"params.extra_json": "Holds `stream`, which is set without it; leave it out."}
+    assert not stack.simulator.requests

@@ -33,10 +33,13 @@ class Encoder:
         descriptor: The messages' type.
         counting: Leave out the fields that only creating a message uses.
         pause: Called again and again within a value of over 256 KiB; may let others have their turn.
+        reserved: A key that the messages' own extra must not hold, since the gateway sets it.
     """
 
-    def __init__(self, descriptor: Descriptor, *, counting: bool = False, pause: Pause = lambda: None) -> None:
-        self._plan = _Plans(counting, pause)[descriptor]
+    def __init__(
+        self, descriptor: Descriptor, *, counting: bool = False, pause: Pause = lambda: None, reserved: str = ""
+    ) -> None:
+        self._plan = _Plans(counting, pause, (descriptor, reserved))[descriptor]
 
     def encode(self, message: Message, violations: Violations, *, path: str = "", first: bytes = b"") -> bytes:
         """The message as one JSON object; of use only if no violation was found.
@@ -61,22 +64,29 @@ class _Plan(Protocol):
 class _Plans(dict[Descriptor, _Plan]):
     """The plans of one encoder. A plan is entered before it is compiled, for messages contain each other."""
 
-    def __init__(self, counting: bool, pause: Pause) -> None:
+    def __init__(self, counting: bool, pause: Pause, reserved: tuple[Descriptor, str]) -> None:
         super().__init__()
         self.counting = counting
         self.pause = pause
+        self._reserved = reserved
 
     def __missing__(self, descriptor: Descriptor) -> _Plan:
         schema = read_schema(descriptor)
-        plan = _UnionPlan(schema) if isinstance(schema, UnionSchema) else _ObjectPlan(schema)
+        plan: _Plan
+        if isinstance(schema, UnionSchema):
+            plan = _UnionPlan(schema)
+        else:
+            root, reserved = self._reserved
+            plan = _ObjectPlan(schema, reserved if descriptor is root else "")
         self[descriptor] = plan
         plan.compile(self)
         return plan
 
 
 class _ObjectPlan:
-    def __init__(self, schema: ObjectSchema) -> None:
+    def __init__(self, schema: ObjectSchema, reserved: str) -> None:
         self._schema = schema
+        self._reserved = {reserved} if reserved else set()
         self._extra = schema.extra
         self._constant = _type_member(schema.type) if schema.type else b""
         self._before_extra = self._after_extra = _Members(())
@@ -97,7 +107,7 @@ class _ObjectPlan:
         out.append(b"{" + first)
         start = len(out)
         extra = getattr(message, self._extra).strip() if self._extra else ""
-        taken = self._keys_of(extra, path, violations) if extra else {}
+        taken = self._keys_of(extra, first, path, violations) if extra else {}
         self._before_extra.write(message, out, path, violations, taken)
         if taken:
             out.append(b"," + extra[1:-1].encode())
@@ -106,7 +116,7 @@ class _ObjectPlan:
             out[start] = out[start][1:]  # every member brings its comma; the first one has nothing before it
         out.append(b"}")
 
-    def _keys_of(self, extra: str, path: Path, violations: Violations) -> Members:
+    def _keys_of(self, extra: str, first: bytes, path: Path, violations: Violations) -> Members:
         try:
             members = rawjson.split_object(extra.encode())
         except (ValueError, RecursionError) as error:
@@ -115,8 +125,9 @@ class _ObjectPlan:
         if members is None:
             violations.add((path, self._extra), "Must be a JSON object, not another kind of value.")
             return {}
-        if self._constant and "type" in members:
-            violations.add((path, self._extra), "Holds `type`, which the message itself sets; leave it out.")
+        set_already = self._reserved | (rawjson.split_object(b"{" + first + b"}") or {}).keys()
+        for key in sorted(set_already & members.keys()):
+            violations.add((path, self._extra), f"Holds `{key}`, which is set without it; leave it out.")
         return members
 
 

@@ -18,7 +18,7 @@ _FINISH = options_pb2.DISCONNECT_POLICY_FINISH
 _PING = messages_pb2.StreamMessageResponse(type="ping", ping=messages_pb2.Ping())
 _PARAMS = messages_pb2.MessageParams.DESCRIPTOR
 
-_ENCODER = Encoder(_PARAMS, pause=give_way)
+_ENCODER = Encoder(_PARAMS, pause=give_way, reserved="stream")
 
 _CREATE = Route("/v1/messages", _ENCODER, Decoder(messages_pb2.AssistantMessage))
 _STREAM = Route("/v1/messages", _ENCODER, Decoder(messages_pb2.StreamMessageResponse), b'"stream":true')
