@@ -39,6 +39,7 @@ class Encoder:
     def __init__(
         self, descriptor: Descriptor, *, counting: bool = False, pause: Pause = lambda: None, reserved: str = ""
     ) -> None:
+        self._pause = pause
         self._plan = _Plans(counting, pause, (descriptor, reserved))[descriptor]
 
     def encode(self, message: Message, violations: Violations, *, path: str = "", first: bytes = b"") -> bytes:
@@ -51,9 +52,9 @@ class Encoder:
             first: Members to be written before all others, as ``"key":value``.
         """
         place: Path = (None, path) if path else None
-        pieces: Pieces = []
+        pieces = Pieces()
         self._plan.write(message, pieces, place, violations, first)
-        return b"".join(pieces)
+        return pieces.join(self._pause)
 
 
 class _Plan(Protocol):

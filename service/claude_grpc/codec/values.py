@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -20,19 +21,37 @@ from claude_grpc.codec.violations import Path, Violations
 
 __all__ = ["Pause", "Pieces", "Writer", "quote", "scalar_writer"]
 
-Pieces = list[bytes]
-"""JSON text in pieces, to be joined once at the end."""
+Pause = Callable[[], None]
+"""Called between the slices of a large value."""
+
+# So much base64 takes a third of a millisecond. A multiple of three, so that slices need no padding between them.
+_SLICE = 3 * 87_381
+
+
+class Pieces(list[bytes]):
+    """JSON text in pieces, to be joined once at the end; ``is_large`` says whether a large value is among them."""
+
+    is_large = False
+
+    def join(self, pause: Pause) -> bytes:
+        """The whole text. The pieces are given up."""
+        if not self.is_large:
+            return b"".join(self)
+        # Not in one go: new memory costs more than the copying.
+        whole = BytesIO()
+        self.reverse()
+        while self:
+            piece = self.pop()
+            whole.write(piece)
+            if len(piece) >= _SLICE:
+                pause()
+        return whole.getvalue()
+
 
 Writer = Callable[[Message, Pieces, Path, Violations], None]
 """Writes the value of one field of the message; the path is the message's."""
 
-Pause = Callable[[], None]
-"""Called between the slices of a large value."""
-
 _Scalar = Callable[[Any, Path, Violations], bytes]
-
-# So much base64 takes a third of a millisecond. A multiple of three, so that slices need no padding between them.
-_SLICE = 3 * 87_381
 
 # Text goes out as UTF-8 with the escapes that JSON demands and no more; bytes go out as base64.
 _encode = msgspec.json.Encoder().encode
@@ -76,6 +95,7 @@ def _text_writer(name: str, pause: Pause) -> Writer:
 
 def _write_sliced(value: str | bytes, out: Pieces, pause: Pause) -> None:
     whole = memoryview(value) if isinstance(value, bytes) else value
+    out.is_large = True
     out.append(b'"')
     for start in range(0, len(whole), _SLICE):
         out.append(_encode(whole[start : start + _SLICE])[1:-1])

@@ -40,7 +40,7 @@ _LARGE = 256 * 1024
 
 def give_way() -> None:
     """Let the loop have the interpreter, which it would else wait five milliseconds for at each of its callbacks."""
-    time.sleep(0.001)
+    time.sleep(0.0005)
 
 
 class ParamsRequest(HeaderFields, Protocol):
