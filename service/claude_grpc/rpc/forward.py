@@ -6,15 +6,17 @@ Beside ``fetch``, the only module that knows both the codec and upstream, which 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
 from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, Violations
+from claude_grpc.codec.newer import note_newer_fields, refuse_newer_fields
 from claude_grpc.errors import RequestTooLargeError, StreamInterruptedError, UpstreamContext, UpstreamError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.deadline import DeadlinePolicy
@@ -29,7 +31,7 @@ from claude_grpc.upstream import EventStream, ServerSentEvent, UpstreamClient, U
 from claude_grpc.v1.messages_pb2 import AssistantMessage, MessageParams, MessageStop, StreamMessageResponse
 from claude_grpc.v1.options_pb2 import CallOptions
 
-__all__ = ["Forward", "Route"]
+__all__ = ["Forward", "Route", "give_way"]
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -37,6 +39,11 @@ T = TypeVar("T")
 # Larger requests are encoded beside the loop, so that one of 30 MB does not hold up everybody's deltas.
 _LARGE = 256 * 1024
 _STOP = StreamMessageResponse(type="message_stop", message_stop=MessageStop())
+
+
+def give_way() -> None:
+    """Let the loop have the interpreter, which it would else wait five milliseconds for at each of its callbacks."""
+    time.sleep(0.0005)
 
 
 class ParamsRequest(HeaderFields, Protocol):
@@ -163,6 +170,7 @@ class Forward:
     ) -> T:
         call.telemetry.ledger.enter(Phase.ENCODE)
         violations = Violations()
+        _refuse_newer(request, violations)
         headers = read_headers(request, violations)
         options = read_options(request.call_options, violations)
         if call.deadline is None:
@@ -207,6 +215,15 @@ class Forward:
         if len(body) > self._max_body_bytes:
             raise RequestTooLargeError(len(body), self._max_body_bytes)
         return body
+
+
+def _refuse_newer(request: Any, violations: Violations) -> None:
+    """Note what the gateway does not know beside ``params``, which the encoder checks."""
+    note_newer_fields(request, None, violations)
+    for name in ("call_options", "stream_options"):
+        options = getattr(request, name, None)  # not every method streams
+        if options is not None:
+            refuse_newer_fields(options, (None, name), violations)
 
 
 def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
