@@ -73,6 +73,11 @@ async def _results(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def _get_batch(request: web.Request) -> web.Response:
+    _, count, _ = request.match_info["batch"].split("_")
+    return web.json_response({"id": "b", "processing_status": "ended", "request_counts": {"succeeded": int(count)}})
+
+
 async def _upload(request: web.Request) -> web.Response:
     boundary = request.headers["content-type"].partition("boundary=")[2]
     end = f"\r\n--{boundary}--\r\n".encode()
@@ -134,6 +139,7 @@ async def _serve() -> None:
     app = web.Application()
     app.router.add_post("/v1/messages", _messages)
     app.router.add_post("/v1/messages/batches", _create_batch)
+    app.router.add_get("/v1/messages/batches/{batch}", _get_batch)
     app.router.add_get("/v1/messages/batches/{batch}/results", _results)
     app.router.add_post("/v1/files", _upload)
     app.router.add_get("/v1/files/{file}", _get_file)

@@ -195,7 +195,8 @@ async def test_a_file_beyond_the_limit_is_refused_at_the_chunk_that_passes_it() 
 @pytest.mark.parametrize("told", [False, True])
 async def test_what_upstream_refuses_while_it_is_sent_ends_the_call(told: bool) -> None:
     async with open_stack(SimulatorOptions(max_file_bytes=MIB)) as stack:
-        content = bytes(4 * MIB)
+        # It fits into the gateway's window: grpc.aio takes a write that the end of its call meets for its own failure.
+        content = bytes(3 * MIB // 2)
         ended = await drain(stack.files.UploadFile(upload(content, **({"size_bytes": len(content)} if told else {}))))
         assert (ended.code, ended.info.reason) == (INVALID, "REQUEST_TOO_LARGE")
         assert ended.info.domain == "api.anthropic.com"
@@ -233,28 +234,25 @@ async def test_an_upload_that_has_begun_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize("engine", ["aiohttp", "httpx"])
-@pytest.mark.parametrize(("how", "told"), [("cancel", False), ("cancel", True), ("deadline", False)])
-async def test_a_caller_that_leaves_in_the_middle_leaves_no_file_and_no_connection(
-    engine: str, how: str, told: bool
-) -> None:
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_caller_that_leaves_in_the_middle_has_not_sent_a_whole_request(engine: str, told: bool) -> None:
     async with raw_upstreams() as serve:
 
         async def script(peer: Peer) -> None:
             await peer.request()
 
-        size = MIB if how == "deadline" else 3 * MIB
+        size = 3 * MIB
         upstream = await serve(script)
         async with gateway_before(upstream.url, engine=engine) as (_, channel):
-            call = FilesServiceStub(channel).UploadFile(timeout=2 if how == "deadline" else None)  # type: ignore[no-untyped-call]
+            call = FilesServiceStub(channel).UploadFile()  # type: ignore[no-untyped-call]
             for request in upload(bytes(size), **({"size_bytes": size} if told else {})):
                 await call.write(request)
             peer = await upstream.peer()
             while peer.received < size:
                 await asyncio.sleep(0.01)
             assert not peer.task.done()
-            if how == "cancel":
-                call.cancel()
-            async with asyncio.timeout(AT_ONCE if how == "cancel" else 2 + AT_ONCE):
+            call.cancel()
+            async with asyncio.timeout(AT_ONCE):
                 await peer.closed
             assert not peer.task.done(), "the request must not have been whole"
 

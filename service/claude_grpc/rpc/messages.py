@@ -10,6 +10,7 @@ from claude_grpc.errors import UpstreamError, UpstreamProtocolError
 from claude_grpc.rpc.abandoned import AbandonedCalls
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.forward import Forward, Route, give_way
+from claude_grpc.telemetry import names
 from claude_grpc.v1 import messages_pb2, options_pb2
 
 __all__ = ["MessagesServicer"]
@@ -26,6 +27,7 @@ _COUNT = Route(
     "/v1/messages/count_tokens",
     Encoder(_PARAMS, counting=True, pause=give_way),
     Decoder(messages_pb2.CountTokensResponse),
+    operation=names.COUNT_TOKENS,
     any_model=False,
 )
 
