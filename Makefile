@@ -109,7 +109,7 @@ EXAMPLES ?= 10000
 PROPERTIES := tests/codec/test_round_trip.py $(patsubst %,tests/upstream/test_%.py,sse jsonl retry multipart)
 
 .PHONY: test-long
-test-long: $(VENV)/.dev ## Each property with EXAMPLES new examples (10,000: 15 minutes on one core)
+test-long: $(VENV)/.dev ## Each property with EXAMPLES new examples (10,000: 12 minutes on one core)
 	CLAUDE_GRPC_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 1200 $(PROPERTIES)
 
 .PHONY: bench-memory
