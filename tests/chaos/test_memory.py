@@ -93,11 +93,11 @@ async def memory_of_streams(answer: Answer, count: int) -> float:
     async with (
         NumberedUpstream(lambda _: answer) as upstream,
         measured_gateway(upstream.address, max_calls=2000, max_connections=2000) as gateway,
-    ):
         # The first ones bring what every process needs once.
-        async with frozen_readers(gateway.target, 20):
-            before = await gateway.figures()
-            after = await figures_with_frozen_readers(upstream, gateway, count)
+        frozen_readers(gateway.target, 20),
+    ):
+        before = await gateway.figures()
+        after = await figures_with_frozen_readers(upstream, gateway, count)
     return (after.memory - before.memory) / count
 
 
