@@ -257,7 +257,7 @@ def _server(
         "files": FilesServicer(fetch, max_file_bytes=settings.max_file_bytes),
         "models": ModelsServicer(fetch),
         "skills": SkillsServicer(fetch, max_file_bytes=settings.max_file_bytes),
-        "gateway": GatewayServicer(info, client.breakers),
+        "gateway": GatewayServicer(info, client.breakers, health.is_draining),
     }
     server = make_server(settings)
     handlers = [front.handler(_SERVICES[name], servicer) for name, servicer in servicers.items()]
