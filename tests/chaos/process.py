@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 
+from claude_grpc.v1.files_pb2_grpc import FilesServiceStub
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 from support.processes import clean_environment
 
@@ -94,6 +95,11 @@ async def measured_gateway(upstream: tuple[str, int], **settings: object) -> Asy
 def stub(channel: grpc.aio.Channel) -> MessagesServiceStub:
     """The stub for a channel."""
     return MessagesServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def files(channel: grpc.aio.Channel) -> FilesServiceStub:
+    """The stub for files."""
+    return FilesServiceStub(channel)  # type: ignore[no-untyped-call]
 
 
 def _kilobytes(name: str, status: str) -> int:

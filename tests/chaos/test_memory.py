@@ -27,15 +27,21 @@ UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_p
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("channels", [1, 20])
-async def test_sixty_requests_of_27_mb_at_once_fit_into_a_pod(channels: int, at_length: bool) -> None:
+@pytest.mark.parametrize(
+    ("channels", "count", "settings"),
+    [(1, 60, {}), (20, 60, {}), (20, 110, {"max_calls": 4, "queue_timeout": 5})],
+    ids=["one connection", "many connections", "the queue full"],
+)
+async def test_requests_of_27_mb_at_once_fit_into_a_pod(
+    channels: int, count: int, settings: dict[str, int], at_length: bool
+) -> None:
     """All are answered or refused, and the process never has a gibibyte; upstream takes its time for each."""
-    count = 60 if at_length else 20
+    count = count if at_length else count // 3
     request = create("x" * 27_000_000)
     serialized = request.SerializeToString()
     async with (
         NumberedUpstream(lambda _: Answer(before=1.0)) as upstream,
-        measured_gateway(upstream.address, max_retries=0) as gateway,
+        measured_gateway(upstream.address, max_retries=0, **settings) as gateway,
     ):
         before = await gateway.figures()
         opened = [grpc.aio.insecure_channel(gateway.target, options=UNLIMITED) for _ in range(channels)]

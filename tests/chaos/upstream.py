@@ -1,23 +1,25 @@
 """An upstream for many fast answers: it counts, where the simulator understands.
 
 Each answer is a stream of numbered deltas, ``<answer>:0 <answer>:1 …``, so that a reader knows whether any is missing,
-came twice, or belongs to somebody else. What an answer does is up to a `Plan`.
+came twice, or belongs to somebody else. It takes files, too, and has one to download. What an answer does is up to a
+plan.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Literal, Self
 
-__all__ = ["Answer", "NumberedUpstream", "answer_text"]
+__all__ = ["FILE_BYTES", "Answer", "NumberedUpstream", "answer_text"]
 
-_HEAD = (
-    b"HTTP/1.1 200 OK\r\nrequest-id: req_%06d\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-)
+FILE_BYTES = 1_000_000
+
+_HEAD = b"HTTP/1.1 200 OK\r\nrequest-id: req_%06d\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
 _DELTA = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
     b'"delta":{"type":"text_delta","text":"%d:%d %b"}}\n\n'
@@ -34,7 +36,13 @@ _START = (
     b'event: content_block_start\ndata: {"type":"content_block_start","index":0,'
     b'"content_block":{"type":"text","text":""}}\n\n'
 )
+_FILE = (
+    b'{"id":"file_1","type":"file","filename":"f","mime_type":"text/plain","size_bytes":%d,'
+    b'"created_at":"2026-01-01T00:00:00Z","downloadable":true}'
+)
 _ERROR = b'{"type":"error","error":{"type":"%b","message":"asked for"}}'
+
+_Kind = Literal["message", "stream", "file", "content"]
 
 
 def answer_text(number: int, deltas: int) -> str:
@@ -50,9 +58,9 @@ class Answer:
         deltas: How many there are.
         padding: Bytes of text in each beside its number.
         before: Seconds before the headers.
-        pace: Seconds between two deltas.
+        pace: Seconds between two pieces.
         chunks: Sizes of the pieces that are written, at random up to this; None for one piece an event.
-        status: HTTP status.
+        status: HTTP status; 0 for a reset instead of an answer.
         end: What happens after `at` events: ``error`` is an error event, ``cut`` a clean end too early, ``reset`` a
             reset, ``stall`` nothing more.
         at: Events.
@@ -77,7 +85,7 @@ class NumberedUpstream:
 
     Attributes:
         requests: How many have come.
-        running: How many are being answered.
+        running: How many are being read or answered.
         whole: Answers that were written to their end.
         sent: Pieces of streams that were written.
     """
@@ -131,11 +139,14 @@ class NumberedUpstream:
         ahead = asyncio.ensure_future(reader.read(1))
         try:
             while first := await ahead:
-                streams = await _read_request(first, reader)
-                ahead = asyncio.ensure_future(reader.read(1))
-                number = self.requests
-                self.requests += 1
-                await self._answer(number, streams, ahead, writer)
+                self.running += 1
+                try:
+                    kind = await _read_request(first, reader)
+                    ahead = asyncio.ensure_future(reader.read(1))
+                    self.requests += 1
+                    await self._answer(self.requests - 1, kind, ahead, writer)
+                finally:
+                    self.running -= 1
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -144,27 +155,33 @@ class NumberedUpstream:
             writer.transport.abort()
 
     async def _answer(
-        self, number: int, streams: bool, ahead: asyncio.Future[bytes], writer: asyncio.StreamWriter
+        self, number: int, kind: _Kind, ahead: asyncio.Future[bytes], writer: asyncio.StreamWriter
     ) -> None:
-        self.running += 1
-        answering = asyncio.ensure_future(self._write(number, streams, writer))
+        answering = asyncio.ensure_future(self._write(number, kind, writer))
         try:
             await asyncio.wait([answering, ahead], return_when=asyncio.FIRST_COMPLETED)
             if not answering.done() and not await ahead:
                 raise ConnectionError("the client is gone")
             await answering
         finally:
-            self.running -= 1
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)
 
-    async def _write(self, number: int, streams: bool, writer: asyncio.StreamWriter) -> None:
+    async def _write(self, number: int, kind: _Kind, writer: asyncio.StreamWriter) -> None:
         answer = self.plan(number)
         await asyncio.sleep(answer.before)
+        if not answer.status:
+            raise ConnectionError("asked for")
         if answer.status != 200:
             await _write_body(writer, b"%d error" % answer.status, _ERROR % b"overloaded_error", number)
-        elif streams:
-            await self._write_stream(number, answer, writer)
+        elif kind == "stream":
+            writer.write(_HEAD % (number, b"text/event-stream"))
+            await self._write_pieces(_events(number, answer), answer, writer)
+        elif kind == "content":
+            writer.write(_HEAD % (number, b"text/plain"))
+            await self._write_pieces((b"x" * 10_000 for _ in range(FILE_BYTES // 10_000)), answer, writer)
+        elif kind == "file":
+            await _write_body(writer, b"200 OK", _FILE % FILE_BYTES, number)
         else:
             text = answer_text(number, answer.deltas).encode()
             body = (
@@ -174,28 +191,30 @@ class NumberedUpstream:
             await _write_body(writer, b"200 OK", body % (number, text, answer.deltas), number)
         self.whole += 1
 
-    async def _write_stream(self, number: int, answer: Answer, writer: asyncio.StreamWriter) -> None:
-        writer.write(_HEAD % number)
-        for index, event in enumerate(_events(number, answer)):
-            if answer.end and index == answer.at:
-                await _end(answer.end, writer)
-                break
-            for piece in self._pieces(event, answer.chunks):
-                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                await writer.drain()
-                self.sent += 1
-                if answer.chunks:
-                    await asyncio.sleep(0)
-            if answer.pace:
+    async def _write_pieces(self, events: Iterable[bytes], answer: Answer, writer: asyncio.StreamWriter) -> None:
+        for piece in self._pieces(islice(events, answer.at if answer.end else None), answer.chunks):
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await writer.drain()
+            self.sent += 1
+            if answer.chunks or answer.pace:
                 await asyncio.sleep(answer.pace)
+        if answer.end:
+            await _end(answer.end, writer)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
-    def _pieces(self, event: bytes, most: int | None) -> Iterator[bytes]:
-        while event:
-            size = self._random.randint(1, most) if most else len(event)
-            yield event[:size]
-            event = event[size:]
+    def _pieces(self, events: Iterable[bytes], most: int | None) -> Iterator[bytes]:
+        if most is None:
+            yield from events
+            return
+        waiting, size = b"", self._random.randint(1, most)
+        for event in events:
+            waiting += event
+            while len(waiting) >= size:
+                yield waiting[:size]
+                waiting, size = waiting[size:], self._random.randint(1, most)
+        if waiting:
+            yield waiting
 
 
 def _events(number: int, answer: Answer) -> Iterator[bytes]:
@@ -227,16 +246,31 @@ async def _write_body(writer: asyncio.StreamWriter, status: bytes, body: bytes, 
     await writer.drain()
 
 
-async def _read_request(first: bytes, reader: asyncio.StreamReader) -> bool:
-    """Read a request whose first byte is known; whether it wants a stream."""
-    head = first + await reader.readuntil(b"\r\n\r\n")
-    left = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    streams = False
+async def _read_request(first: bytes, reader: asyncio.StreamReader) -> _Kind:
+    """Read a request whose first byte is known; what it wants."""
+    head = (first + await reader.readuntil(b"\r\n\r\n")).lower()
+    target = head.split(b" ", 2)[1]
+    begin = await (_read_chunks(reader) if b"\r\ntransfer-encoding: chunked" in head else _read_body(head, reader))
+    if target.startswith(b"/v1/files"):
+        return "content" if target.endswith(b"/content") else "file"
+    # It is the first of all members.
+    return "stream" if begin.startswith(b'{"stream":true') else "message"
+
+
+async def _read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+    """Read what the head announces; its beginning."""
+    left = sum(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+    begin = b""
     while left:
         piece = await reader.read(min(left, 64 * 1024))
         if not piece:
             raise ConnectionError("the client is gone")
-        # It is the first of all members.
-        streams = streams or piece.startswith(b'{"stream":true')
+        begin = begin or piece
         left -= len(piece)
-    return streams
+    return begin
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        await reader.readexactly(size + 2)
+    return await reader.readuntil(b"\r\n")

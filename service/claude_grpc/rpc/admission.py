@@ -1,7 +1,7 @@
 """Admission: whether a call is taken now, in a moment or not at all, and how much of requests comes into memory.
 
-Stands before the request is read. Until it is read, the caller's flow control keeps all but 64 KiB of it on the other
-side, so a call that waits here costs next to nothing. How large a request is shows only when it has come; so who reads
+Stands before the request is read. Until it is read, the caller's flow control keeps all but 2 MiB of it on the other
+side, which bounds what those who wait here cost. How large a request is shows only when it has come; so who reads
 one reserves what the largest would need. A few may read without a reservation, that small requests need not wait for
 large ones; if theirs turns out not to fit, or is long in coming, they are refused.
 
