@@ -33,7 +33,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         # upload nor what was not let in yet must pile up here. 2 MiB are all that 300 Mbit/s bring in 50 ms.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", 2 * 1024 * 1024),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", int(_LEAST_PING_SECONDS * 1000)),
+        ("grpc.http2.min_ping_interval_without_data_ms", int(_LEAST_PING_SECONDS * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         # And we ask after peers that are gone without a word, as often as it takes: by default gRPC would stop asking
         # who takes nothing.

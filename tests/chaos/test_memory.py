@@ -41,7 +41,7 @@ async def test_requests_of_27_mb_at_once_fit_into_a_pod(
     serialized = request.SerializeToString()
     async with (
         NumberedUpstream(lambda _: Answer(before=1.0)) as upstream,
-        measured_gateway(upstream.address, max_retries=0, **settings) as gateway,
+        measured_gateway(upstream.address, max_retries=0, connect_timeout=60, **settings) as gateway,
     ):
         before = await gateway.figures()
         opened = [grpc.aio.insecure_channel(gateway.target, options=UNLIMITED) for _ in range(channels)]
