@@ -12,6 +12,11 @@ from claude_grpc.config import Settings
 
 __all__ = ["make_server"]
 
+# Clients may ping every 10 s, also when they are silent; what comes more often is answered with GOAWAY.
+_LEAST_PING_SECONDS = 9.0
+# Connections that never say what they want are closed.
+_HANDSHAKE_SECONDS = 10.0
+
 
 def make_server(settings: Settings) -> grpc.aio.Server:
     """A server without handlers or port, which has not been started."""
@@ -28,8 +33,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         # upload nor what was not let in yet must pile up here. 2 MiB are all that 300 Mbit/s bring in 50 ms.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", 2 * 1024 * 1024),
-        # Clients may ping every 10 s, also when they are silent; the default answers that with GOAWAY.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 9_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", int(_LEAST_PING_SECONDS * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         # And we ask after peers that are gone without a word, as often as it takes: by default gRPC would stop asking
         # who takes nothing.
@@ -39,6 +43,5 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         # The one before alone does not end a connection whose kernel still answers; this has a minute by default.
         ("grpc.http2.ping_timeout_ms", int(settings.keepalive_timeout * 1000)),
         ("grpc.max_connection_idle_ms", int(settings.max_connection_idle * 1000)),
-        # Connections that never say what they want.
-        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.server_handshake_timeout_ms", int(_HANDSHAKE_SECONDS * 1000)),
     ]

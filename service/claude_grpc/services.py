@@ -126,7 +126,7 @@ def serve_all(
         "files": FilesServicer(fetch, max_file_bytes=settings.max_file_bytes),
         "models": ModelsServicer(fetch),
         "skills": SkillsServicer(fetch, max_file_bytes=settings.max_file_bytes),
-        "gateway": GatewayServicer(_info(settings, base_url), client.breakers),
+        "gateway": GatewayServicer(_info(settings, base_url), client.breakers, health.is_draining),
     }
     handlers = [front.handler(SERVICES[name], servicer) for name, servicer in servicers.items()]
     # Health is asked every second and by everybody: no layer stands around it.

@@ -50,6 +50,7 @@ def test_the_wheel_holds_stubs_client_and_gateway_and_their_types(wheel: Path) -
         "claude_grpc/v1/messages_pb2.pyi",
         "claude_grpc_client/aio.py",
         "claude_grpc_client/py.typed",
+        "claude_grpc_client/service_config.json",
     } <= names
     assert not any(name.startswith(("tests", "bench")) for name in names)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -20,7 +20,10 @@ from claude_grpc.errors import DrainingError, GatewayOverloadedError
 from claude_grpc.rpc.admission import Admission, AdmissionLimits, Entry, Ledger, Place
 from claude_grpc.rpc.call import Call
 from claude_grpc.simulator import RawAnswer
-from support.stack import Stack, create, drain, open_stack, stream
+from claude_grpc.v1.files_pb2 import FileChunk, UploadFileHeader, UploadFileRequest
+from claude_grpc.v1.files_pb2_grpc import FilesServiceStub
+from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
+from support.stack import Stack, create, drain, gateway_before, open_stack, stream
 
 KB = 1024
 # Room for two reservations, and one read without.
@@ -86,6 +89,7 @@ INPUTS: dict[str, Callable[[Ledger, Entry], Any]] = {
     "reserve": lambda book, entry: book.reserve(entry),
     "hold": lambda book, entry: book.hold(entry, 90 * KB),
     "hold little": lambda book, entry: book.hold(entry, 10),
+    "hold nothing": lambda book, entry: book.hold(entry, 0),
     "free": lambda book, entry: book.free(entry),
     "leave": lambda book, entry: book.leave(entry),
 }
@@ -94,9 +98,12 @@ MOVES = {
     (Place.RESERVED, "reserve"): (True, Place.RESERVED),
     (Place.RESERVED, "hold"): (True, Place.HOLDING),
     (Place.RESERVED, "hold little"): (True, Place.HOLDING),
+    (Place.RESERVED, "hold nothing"): (True, Place.HOLDING),
     (Place.UNRESERVED, "hold little"): (True, Place.HOLDING),
+    (Place.UNRESERVED, "hold nothing"): (True, Place.HOLDING),
     (Place.HOLDING, "hold"): (True, Place.HOLDING),
     (Place.HOLDING, "hold little"): (True, Place.HOLDING),
+    (Place.HOLDING, "hold nothing"): (True, Place.HOLDING),
     (Place.HOLDING, "free"): (None, Place.FREED),
     **{(state, "leave"): (None, Place.LEFT) for state in Place},
 }
@@ -129,6 +136,28 @@ def test_a_large_request_without_a_reservation_stays_if_there_is_room_when_it_ha
     assert not book.hold(third, 90 * KB)
     book.leave(first)
     assert book.hold(third, 90 * KB)
+
+
+def test_what_takes_the_place_of_another_is_charged_instead_of_it() -> None:
+    book, _ = ledger()
+    first, second = holding(book), holding(book)
+    assert book.bytes == 160 * KB
+    assert book.hold(first, 120 * KB)
+    assert not book.hold(second, 81 * KB)
+    assert (second.place, book.bytes) == (Place.HOLDING, 200 * KB)
+    assert book.hold(first, 0)
+    assert book.hold(second, 200 * KB)
+    assert not book.hold(first, 65 * KB)
+
+
+def test_who_holds_nothing_any_more_lets_others_in() -> None:
+    book, admitted = ledger()
+    first, _, _ = arrived(book), arrived(book), arrived(book)
+    waiting = arrived(book)
+    assert waiting.place is Place.QUEUED
+    book.hold(first, 0)
+    assert admitted == [waiting]
+    assert waiting.place is Place.RESERVED
 
 
 def test_the_first_in_the_queue_is_the_first_out() -> None:
@@ -262,7 +291,32 @@ async def test_a_request_that_is_long_in_coming_makes_way_when_memory_is_short()
             await slow[2]
 
 
-async def test_a_timeout_of_the_reading_itself_is_not_taken_for_ours() -> None:
+async def test_the_parts_of_a_request_are_charged_one_by_one() -> None:
+    admission = Admission(LIMITS)
+    async with AsyncExitStack() as stack:
+        calls = [call() for _ in range(3)]
+        for one in calls:
+            await stack.enter_async_context(admission.layer(one))
+        for _ in range(5):
+            for one in calls[:2]:
+                assert len(await one.share.receive_next(lambda: bring(100 * KB)) or b"") == 100 * KB
+        with pytest.raises(GatewayOverloadedError, match="memory"):
+            await calls[2].share.receive_next(lambda: bring(100 * KB))
+        assert await calls[0].share.receive_next(lambda: asyncio.sleep(0, None)) is None
+        assert len(await calls[2].share.receive_next(lambda: bring(100 * KB)) or b"") == 100 * KB
+
+
+@pytest.mark.parametrize("what", ["receive", "receive_next"])
+async def test_a_caller_that_sends_nothing_does_not_keep_its_place(what: str) -> None:
+    admission = Admission(AdmissionLimits(request_seconds=0.05))
+    silent = call()
+    async with admission.layer(silent):
+        with pytest.raises(GatewayOverloadedError, match="too long in coming"):
+            await getattr(silent.share, what)(asyncio.Event().wait)
+
+
+@pytest.mark.parametrize("what", ["receive", "receive_next"])
+async def test_a_timeout_of_the_reading_itself_is_not_taken_for_ours(what: str) -> None:
     async def fail() -> bytes:
         raise TimeoutError("the reader's own")
 
@@ -270,7 +324,7 @@ async def test_a_timeout_of_the_reading_itself_is_not_taken_for_ours() -> None:
     reading = call()
     async with admission.layer(reading):
         with pytest.raises(TimeoutError, match="own"):
-            await reading.share.receive(fail)
+            await getattr(reading.share, what)(fail)
 
 
 # The simulator would read what it is sent, at a megabyte a third of a second.
@@ -319,3 +373,64 @@ async def test_requests_that_wait_are_not_in_memory_and_come_in_one_by_one() -> 
         codes = Counter((one.code, one.info.reason) for one in ended)
         assert set(codes) <= {(grpc.StatusCode.OK, ""), (grpc.StatusCode.UNAVAILABLE, "GATEWAY_OVERLOADED")}
         assert codes[grpc.StatusCode.OK, ""] >= 4
+
+
+# Room for one large request.
+SMALL_POD = {"max_request_bytes": 2 * KB * KB, "max_bytes_in_flight": 2 * KB * KB}
+NO_ROOM = (grpc.StatusCode.UNAVAILABLE, "GATEWAY_OVERLOADED")
+
+
+def file_of(chunks: int, size: int = KB * KB) -> Iterator[UploadFileRequest]:
+    yield UploadFileRequest(header=UploadFileHeader(filename="f"))
+    for number in range(chunks):
+        yield UploadFileRequest(chunk=FileChunk(offset=number * size, data=bytes(size)))
+
+
+async def test_a_part_of_an_upload_that_does_not_fit_is_refused() -> None:
+    async with open_stack(**SMALL_POD) as stack:
+        stack.simulator.script("slow-headers")
+        running = stack.messages.CreateMessage(create("x" * 1_500_000))
+        await stack.simulator.wait_request()
+        ended = await drain(stack.files.UploadFile(file_of(1)))
+        assert (ended.code, ended.info.reason) == NO_ROOM
+        assert ended.info.metadata["safeToRetry"] == "true"
+        assert 500 <= int(ended.trailers["grpc-retry-pushback-ms"]) <= 1500
+        assert (await drain(stack.files.UploadFile(file_of(100, 10_000)))).code is grpc.StatusCode.OK
+        running.cancel()
+        while (ended := await drain(stack.files.UploadFile(file_of(3)))).code is not grpc.StatusCode.OK:
+            assert (ended.code, ended.info.reason) == NO_ROOM  # the cancel has to arrive
+
+
+async def test_an_upload_is_charged_for_the_part_that_upstream_has_not_taken() -> None:
+    async with (
+        upstream_that_takes_nothing() as base_url,
+        gateway_before(base_url, **SMALL_POD) as (_, channel),
+    ):
+        sent: list[UploadFileRequest] = []
+        parts = (sent.append(part) or part for part in file_of(100))
+        stuck = FilesServiceStub(channel).UploadFile(parts)  # type: ignore[no-untyped-call]
+        before = -1
+        while len(sent) > before:  # until the buffers of all kernels are full
+            before = len(sent)
+            await asyncio.sleep(0.3)
+        messages: Any = MessagesServiceStub(channel)  # type: ignore[no-untyped-call]
+        ended = await drain(messages.CreateMessage(create("x" * 1_500_000), timeout=5))
+        assert (ended.code, ended.info.reason) == NO_ROOM
+        stuck.cancel()
+
+
+@asynccontextmanager
+async def upstream_that_takes_nothing() -> AsyncIterator[str]:
+    writers = []
+
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+
+    server = await asyncio.start_server(ignore, "127.0.0.1", 0)
+    try:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()

@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from claude_grpc.errors import InvalidRequestError, Violation
+from claude_grpc.rpc.admission import Admission, AdmissionLimits
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.front import Front
 from claude_grpc.rpc.layers import observe
@@ -158,6 +159,21 @@ async def test_a_caller_that_leaves_has_not_half_closed(how: str) -> None:
                 call.cancel()
         await servicer.wait_ends(50)
     assert set(servicer.ends) == {"cancelled"}
+
+
+@pytest.mark.parametrize("sent", [0, 1])
+async def test_a_caller_that_sends_no_more_is_refused_in_time(sent: int) -> None:
+    """It has no deadline, and the gateway has nothing to do for it."""
+    servicer = Servicer()
+    admission = Admission(AdmissionLimits(max_calls=1, max_queued=0, request_seconds=0.1))
+    async with serving(servicer, admission.layer) as (stub, _):
+        silent = stub.UploadFile()
+        for chunk in chunks(sent):
+            await silent.write(chunk)
+        ended = await drain(silent)
+        assert (ended.code, ended.info.reason) == (grpc.StatusCode.UNAVAILABLE, "GATEWAY_OVERLOADED")
+        assert (await stub.UploadFile(iter(chunks(3)))).file.size_bytes == 30
+    assert servicer.ends == ["GatewayOverloadedError", "whole"]
 
 
 async def test_a_caller_that_dies_has_not_half_closed() -> None:

@@ -10,6 +10,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from claude_grpc.v1.gateway_pb2 import GetServerInfoRequest
 from support.stack import Stack, create, drain, open_stack, stream
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -41,6 +42,7 @@ async def test_a_drain_ends_watches_lets_streams_end_and_refuses_new_calls() -> 
     async with open_stack(drain_delay=0.2) as stack:
         watch = health_pb2_grpc.HealthStub(stack.channel).Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == SERVING
+        assert not (await stack.server.GetServerInfo(GetServerInfoRequest())).draining
         running = stack.messages.StreamMessage(stream("[[pace 0.02]] hello"))
         await anext(aiter(running))
         draining = asyncio.create_task(stack.gateway.drain())
@@ -48,6 +50,7 @@ async def test_a_drain_ends_watches_lets_streams_end_and_refuses_new_calls() -> 
         assert await watch.read() is grpc.aio.EOF
         assert await check(stack, "liveness") == SERVING
         assert await check(stack, "readiness") == NOT_SERVING
+        assert (await stack.server.GetServerInfo(GetServerInfoRequest())).draining
         # In the delay balancers may still send calls; they are served.
         assert (await drain(stack.messages.CreateMessage(create()))).code is grpc.StatusCode.OK
         ended = await drain(running)

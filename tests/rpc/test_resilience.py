@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from claude_grpc.simulator import SimulatorOptions
+from claude_grpc.simulator import RawAnswer, SimulatorOptions
 from claude_grpc.telemetry.metrics import Metrics
 from claude_grpc.v1.gateway_pb2 import BREAKER_STATE_CLOSED, BREAKER_STATE_OPEN, GetServerInfoRequest
 from claude_grpc.v1.messages_pb2 import CountTokensRequest
@@ -64,9 +64,15 @@ class TestRetries:
     @pytest.mark.parametrize("engine", ["aiohttp", "httpx"])
     @pytest.mark.parametrize(
         ("fault", "word"),
-        [("error-event at=0", "overloaded_error"), ("cut at=0", "cut"), ("error-event api_error at=0", "api_error")],
+        [
+            ("error-event at=0", "overloaded_error"),
+            ("error-event api_error at=0", "api_error"),
+            ("cut at=0", "cut"),
+            (RawAnswer((b'event: message_start\ndata: {"type":"mess',)), "cut"),
+            (RawAnswer((b'event: message_start\ndata: {"id":"\xc3',)), "cut"),
+        ],
     )
-    async def test_a_stream_is_opened_again_until_its_first_event(self, engine: str, fault: str, word: str) -> None:
+    async def test_a_stream_is_opened_again_until_its_first_event(self, engine: str, fault: Any, word: str) -> None:
         async with open_stack(engine=engine, max_retries=1) as stack:
             stack.simulator.script(fault)
             ended = await ask(stack, "stream")

@@ -5,6 +5,7 @@
 package claudegrpc
 
 import (
+	_ "embed"
 	"time"
 
 	v1 "github.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1"
@@ -16,36 +17,13 @@ import (
 // most; what it sends it does not limit, so that the gateway's limit is the only one.
 const maxMessageBytes = 40 << 20
 
-// serviceConfig retries calls that the gateway could not take. It says itself, as pushback, when a retry is unsafe.
+// serviceConfig says how long each method may take, and retries calls that the gateway could not take. It says itself, as
+// pushback, when a retry is unsafe.
 //
-// The calls of the first entry are not retried: where the connection broke, they may have created what they were to.
-const serviceConfig = `{
-  "methodConfig": [{
-    "name": [
-      {"service": "claude_grpc.v1.BatchesService", "method": "CreateMessageBatch"},
-      {"service": "claude_grpc.v1.FilesService", "method": "UploadFile"},
-      {"service": "claude_grpc.v1.SkillsService", "method": "CreateSkill"},
-      {"service": "claude_grpc.v1.SkillsService", "method": "CreateSkillVersion"}
-    ]
-  }, {
-    "name": [
-      {"service": "claude_grpc.v1.MessagesService"},
-      {"service": "claude_grpc.v1.BatchesService"},
-      {"service": "claude_grpc.v1.FilesService"},
-      {"service": "claude_grpc.v1.ModelsService"},
-      {"service": "claude_grpc.v1.SkillsService"},
-      {"service": "claude_grpc.v1.GatewayService"}
-    ],
-    "retryPolicy": {
-      "maxAttempts": 3,
-      "initialBackoff": "0.5s",
-      "maxBackoff": "8s",
-      "backoffMultiplier": 2,
-      "retryableStatusCodes": ["UNAVAILABLE"]
-    }
-  }],
-  "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}
-}`
+// Calls that create something are not retried: where the connection broke, they may have done so.
+//
+//go:embed service_config.json
+var serviceConfig string
 
 // Client is a connection to a gateway. It is safe for concurrent use.
 type Client struct {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/claude-grpc/claude-grpc/clients/go/claudegrpc"
 	v1 "github.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1"
@@ -127,6 +128,24 @@ func closed[Req, Res any](call grpc.ClientStreamingClient[Req, Res], err error) 
 	}
 	_, err = call.CloseAndRecv()
 	return err
+}
+
+func TestCallsWithoutADeadlineHaveTheirMethodsTime(t *testing.T) {
+	var left time.Duration
+	client := dialServer(t, grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, call grpc.ServerStream) error {
+		if deadline, ok := call.Context().Deadline(); ok {
+			left = time.Until(deadline)
+		}
+		return status.Error(codes.NotFound, "no such model")
+	})))
+
+	if _, err := client.Models.GetModel(context.Background(), &v1.GetModelRequest{}); status.Code(err) != codes.NotFound {
+		t.Fatal(err)
+	}
+
+	if left < 500*time.Second || left > 600*time.Second {
+		t.Errorf("%v are left", left)
+	}
 }
 
 func TestErrorAfterTheLastRetryKeepsItsDetails(t *testing.T) {

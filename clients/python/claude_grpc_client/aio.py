@@ -47,7 +47,7 @@ class AsyncClient:
         target: Where the gateway listens, ``host:port`` or any other gRPC target.
         credentials: For TLS; None is plain text.
         channel: A ready channel, used in place of ``target`` and ``credentials`` and never closed.
-        timeout: Deadline of a call in seconds; None is none.
+        timeout: Deadline of a call in seconds; None for the service config's.
     """
 
     def __init__(

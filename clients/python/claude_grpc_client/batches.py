@@ -22,7 +22,7 @@ class Batches:
 
     Args:
         channel: To the gateway; not closed here.
-        timeout: Deadline of a call in seconds; None is none. Watching has none.
+        timeout: Deadline of a call in seconds; None for the service config's, as for watching.
     """
 
     def __init__(self, channel: grpc.Channel, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:

@@ -5,6 +5,8 @@ The one place that knows gRPC's channel options. It sends nothing, and opens not
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import grpc
 from grpc import aio
 
@@ -14,7 +16,8 @@ __all__ = ["CHANNEL_OPTIONS", "DEFAULT_TARGET", "DEFAULT_TIMEOUT", "open_async_c
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 
-# Seconds. Long answers with much thinking take many minutes; a caller who knows better says so.
+# Seconds. Long answers with much thinking take many minutes; a caller who knows better says so. More than the service
+# config has for a method is not waited.
 DEFAULT_TIMEOUT = 3600.0
 
 # Room for the API's 32 MB bodies and what protobuf adds to them.
@@ -24,6 +27,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.primary_user_agent", f"claude-grpc-client/{__version__}"),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    # How long each method may take, and which are tried again. Where that is unsafe, the gateway itself forbids it.
+    ("grpc.service_config", files("claude_grpc_client").joinpath("service_config.json").read_text()),
     # With the default of 256 KiB, gRPC gives up retrying a larger prompt without a word.
     ("grpc.per_rpc_retry_buffer_size", _MAX_MESSAGE_BYTES),
     # The gateway permits a ping every 10 s. Other servers may answer GOAWAY too_many_pings.

@@ -18,7 +18,7 @@ class Models:
 
     Args:
         channel: To the gateway; not closed here.
-        timeout: Deadline of a call in seconds; None is none.
+        timeout: Deadline of a call in seconds; None for the service config's.
     """
 
     def __init__(self, channel: grpc.Channel, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:

@@ -1,7 +1,7 @@
 """Admission: whether a call is taken now, in a moment or not at all, and how much of requests comes into memory.
 
-Stands before the request is read. Until it is read, the caller's flow control keeps all but 64 KiB of it on the other
-side, so a call that waits here costs next to nothing. How large a request is shows only when it has come; so who reads
+Stands before the request is read. Until it is read, the caller's flow control keeps all but 2 MiB of it on the other
+side, which bounds what those who wait here cost. How large a request is shows only when it has come; so who reads
 one reserves what the largest would need. A few may read without a reservation, that small requests need not wait for
 large ones; if theirs turns out not to fit, or is long in coming, they are refused.
 
@@ -26,9 +26,8 @@ __all__ = ["Admission", "AdmissionLimits", "Entry", "Ledger", "Load", "Place"]
 
 # A request up to this size is not counted: gRPC's own buffers cost as much, and the limit of calls bounds them.
 _SMALL_BYTES = 64 * 1024
-# How long a request may be in coming: a small one without a reservation, and any with one.
+# How long a request may be in coming without a reservation: a small one is there by then.
 _UNRESERVED_SECONDS = 0.25
-_RESERVED_SECONDS = 60.0
 # A refusal must reach the caller before its deadline does.
 _MARGIN_SECONDS = 0.02
 
@@ -44,6 +43,8 @@ class AdmissionLimits:
         max_bytes: Bytes of requests in memory, from when they are read until upstream has answered.
         max_request_bytes: What a single request may have.
         unreserved_reads: Requests that may be read while memory for the largest is not free.
+        request_seconds: How long a request may be in coming, or the next part of one that comes in parts: a caller that
+            sends nothing must not keep its place for ever.
     """
 
     max_calls: int = 1000
@@ -52,6 +53,7 @@ class AdmissionLimits:
     max_bytes: int = 160 * 1024 * 1024
     max_request_bytes: int = 40 * 1024 * 1024
     unreserved_reads: int = 3
+    request_seconds: float = 60.0
 
 
 class Place(Enum):
@@ -215,8 +217,27 @@ class Admission:
     async def receive(self, entry: Entry, read: Read) -> bytes | None:
         """Bring a request into memory; raise `RefusedError` if it does not fit or come soon enough."""
         loop = asyncio.get_running_loop()
-        patience = asyncio.timeout(_RESERVED_SECONDS)
+        patience = asyncio.timeout(self._limits.request_seconds)
         late = loop.call_later(_UNRESERVED_SECONDS, self._insist_on_reservation, entry, patience)
+        try:
+            return await self._read(entry, read, patience)
+        finally:
+            late.cancel()
+
+    async def receive_next(self, entry: Entry, read: Read) -> bytes | None:
+        """Bring the next part of a request into memory, in place of the one before.
+
+        Nothing is reserved while it is waited for, for its caller may take its time. Raises `RefusedError` if it does
+        not fit, or does not come at all.
+        """
+        self._ledger.hold(entry, 0)
+        return await self._read(entry, read, asyncio.timeout(self._limits.request_seconds))
+
+    def free(self, entry: Entry) -> None:
+        """Note that a request is no longer in memory."""
+        self._ledger.free(entry)
+
+    async def _read(self, entry: Entry, read: Read, patience: asyncio.Timeout) -> bytes | None:
         try:
             async with patience:
                 request = await read()
@@ -224,23 +245,6 @@ class Admission:
             if not patience.expired():
                 raise
             raise self._overloaded("The request was too long in coming.") from None
-        finally:
-            late.cancel()
-        return self._held(entry, request)
-
-    async def receive_next(self, entry: Entry, read: Read) -> bytes | None:
-        """Bring the next of many requests into memory, in place of the one before; its caller may take its time.
-
-        Raises `RefusedError` if it does not fit.
-        """
-        self._ledger.hold(entry, 0)
-        return self._held(entry, await read())
-
-    def free(self, entry: Entry) -> None:
-        """Note that a request is no longer in memory."""
-        self._ledger.free(entry)
-
-    def _held(self, entry: Entry, request: bytes | None) -> bytes | None:
         if not self._ledger.hold(entry, len(request or b"")):
             raise self._overloaded("The gateway has no memory left for a request of this size.")
         return request

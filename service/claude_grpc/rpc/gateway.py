@@ -28,21 +28,26 @@ class GatewayServicer:
     Args:
         info: What does not change while the process runs.
         breakers: Tells the models that failed of late.
+        draining: Tells whether it is being stopped.
     """
 
     def __init__(
-        self, info: gateway_pb2.GetServerInfoResponse, breakers: Callable[[], Sequence[BreakerSnapshot]]
+        self,
+        info: gateway_pb2.GetServerInfoResponse,
+        breakers: Callable[[], Sequence[BreakerSnapshot]],
+        draining: Callable[[], bool],
     ) -> None:
         self._info = info
         self._breakers = breakers
+        self._draining = draining
 
     async def get_server_info(
         self,
         request: gateway_pb2.GetServerInfoRequest,  # noqa: ARG002 # it has no fields yet
         call: Call,  # noqa: ARG002 # the same for everybody
     ) -> gateway_pb2.GetServerInfoResponse:
-        """Version, limits, what is switched on, and which models fail."""
-        info = gateway_pb2.GetServerInfoResponse(breakers=map(_breaker, self._breakers()))
+        """Version, limits, what is switched on, and which models fail; and whether it stops."""
+        info = gateway_pb2.GetServerInfoResponse(breakers=map(_breaker, self._breakers()), draining=self._draining())
         info.MergeFrom(self._info)
         return info
 

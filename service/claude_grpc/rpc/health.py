@@ -32,6 +32,10 @@ class Health:
         self._ready = ("", "readiness", *services)
         self._draining = asyncio.Event()
 
+    def is_draining(self) -> bool:
+        """Whether the drain has begun."""
+        return self._draining.is_set()
+
     def drain(self) -> None:
         """Say NOT_SERVING from now on, and end every ``Watch``."""
         self._draining.set()
@@ -45,7 +49,7 @@ class Health:
         if service == "liveness":
             return _SERVING
         if service in self._ready:
-            return _NOT_SERVING if self._draining.is_set() else _SERVING
+            return _NOT_SERVING if self.is_draining() else _SERVING
         return None
 
     async def drained(self) -> None:

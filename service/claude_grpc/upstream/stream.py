@@ -7,6 +7,7 @@ iteration.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -125,7 +126,7 @@ class DecodedStream(Generic[T]):
 
 
 class EventStream(DecodedStream[ServerSentEvent]):
-    """Events; the first of them begins the answer."""
+    """Events; the first of them begins the answer. One that breaks off in the middle is none."""
 
     _first: list[ServerSentEvent] | None = None
 
@@ -147,6 +148,25 @@ class EventStream(DecodedStream[ServerSentEvent]):
             first, self._first = self._first, None
             return first
         return await super().__anext__()
+
+    async def _read(self) -> list[ServerSentEvent]:
+        try:
+            events = await super()._read()
+        except UpstreamProtocolError:
+            if self._ended:  # within a character
+                return []
+            raise
+        return [event for event in events if _is_whole(event.data)] if self._ended else events
+
+
+def _is_whole(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    except RecursionError:
+        pass  # whoever decodes it will say what is wrong
+    return True
 
 
 LineStream: TypeAlias = DecodedStream[bytes]

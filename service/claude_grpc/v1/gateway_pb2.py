@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63laude_grpc/v1/gateway.proto\x12\x0e\x63laude_grpc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xd9\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x17\n\x0fschema_revision\x18\x02 \x01(\x05\x12\x19\n\x11\x61nthropic_version\x18\x03 \x01(\t\x12\x15\n\rupstream_host\x18\x04 \x01(\t\x12\x11\n\tsimulated\x18\x05 \x01(\x08\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.claude_grpc.v1.Limits\x12)\n\x08\x62reakers\x18\x07 \x03(\x0b\x32\x17.claude_grpc.v1.Breaker\"\xa1\x01\n\x06Limits\x12\x19\n\x11max_request_bytes\x18\x01 \x01(\x03\x12\x16\n\x0emax_body_bytes\x18\x02 \x01(\x03\x12\x1a\n\x12max_batch_requests\x18\x03 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x04 \x01(\x03\x12\x16\n\x0emax_file_bytes\x18\x05 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x06 \x01(\x03\"\xa7\x01\n\x07\x42reaker\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.claude_grpc.v1.BreakerState\x12.\n\nopen_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0frecent_failures\x18\x04 \x01(\x05\x12\x17\n\x0frecent_attempts\x18\x05 \x01(\x05*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03\x32s\n\x0eGatewayService\x12\x61\n\rGetServerInfo\x12$.claude_grpc.v1.GetServerInfoRequest\x1a%.claude_grpc.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x42}\n\x11\x64\x65v.claudegrpc.v1B\x0cGatewayProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63laude_grpc/v1/gateway.proto\x12\x0e\x63laude_grpc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xeb\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x17\n\x0fschema_revision\x18\x02 \x01(\x05\x12\x19\n\x11\x61nthropic_version\x18\x03 \x01(\t\x12\x15\n\rupstream_host\x18\x04 \x01(\t\x12\x11\n\tsimulated\x18\x05 \x01(\x08\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.claude_grpc.v1.Limits\x12)\n\x08\x62reakers\x18\x07 \x03(\x0b\x32\x17.claude_grpc.v1.Breaker\x12\x10\n\x08\x64raining\x18\x08 \x01(\x08\"\xa1\x01\n\x06Limits\x12\x19\n\x11max_request_bytes\x18\x01 \x01(\x03\x12\x16\n\x0emax_body_bytes\x18\x02 \x01(\x03\x12\x1a\n\x12max_batch_requests\x18\x03 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x04 \x01(\x03\x12\x16\n\x0emax_file_bytes\x18\x05 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x06 \x01(\x03\"\xa7\x01\n\x07\x42reaker\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.claude_grpc.v1.BreakerState\x12.\n\nopen_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0frecent_failures\x18\x04 \x01(\x05\x12\x17\n\x0frecent_attempts\x18\x05 \x01(\x05*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03\x32s\n\x0eGatewayService\x12\x61\n\rGetServerInfo\x12$.claude_grpc.v1.GetServerInfoRequest\x1a%.claude_grpc.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x42}\n\x11\x64\x65v.claudegrpc.v1B\x0cGatewayProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\021dev.claudegrpc.v1B\014GatewayProtoP\001ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\252\002\rClaudeGrpc.V1'
   _globals['_GATEWAYSERVICE'].methods_by_name['GetServerInfo']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['GetServerInfo']._serialized_options = b'\220\002\001'
-  _globals['_BREAKERSTATE']._serialized_start=659
-  _globals['_BREAKERSTATE']._serialized_end=783
+  _globals['_BREAKERSTATE']._serialized_start=677
+  _globals['_BREAKERSTATE']._serialized_end=801
   _globals['_GETSERVERINFOREQUEST']._serialized_start=81
   _globals['_GETSERVERINFOREQUEST']._serialized_end=103
   _globals['_GETSERVERINFORESPONSE']._serialized_start=106
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=323
-  _globals['_LIMITS']._serialized_start=326
-  _globals['_LIMITS']._serialized_end=487
-  _globals['_BREAKER']._serialized_start=490
-  _globals['_BREAKER']._serialized_end=657
-  _globals['_GATEWAYSERVICE']._serialized_start=785
-  _globals['_GATEWAYSERVICE']._serialized_end=900
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=341
+  _globals['_LIMITS']._serialized_start=344
+  _globals['_LIMITS']._serialized_end=505
+  _globals['_BREAKER']._serialized_start=508
+  _globals['_BREAKER']._serialized_end=675
+  _globals['_GATEWAYSERVICE']._serialized_start=803
+  _globals['_GATEWAYSERVICE']._serialized_end=918
 # @@protoc_insertion_point(module_scope)

@@ -78,6 +78,7 @@ class GetServerInfoResponse(_message.Message):
     SIMULATED_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     BREAKERS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the gateway, `1.2.3`."""
     schema_revision: _builtins.int
@@ -88,6 +89,8 @@ class GetServerInfoResponse(_message.Message):
     """Host (and port) of the Claude API that is called."""
     simulated: _builtins.bool
     """Whether that is the gateway's own simulator, whose answers are no model's."""
+    draining: _builtins.bool
+    """Whether the gateway is being stopped: it takes calls for a few seconds more at most."""
     @_builtins.property
     def limits(self) -> Global___Limits:
         """Limits that hold for requests."""
@@ -108,10 +111,11 @@ class GetServerInfoResponse(_message.Message):
         simulated: _builtins.bool = ...,
         limits: Global___Limits | None = ...,
         breakers: _abc.Iterable[Global___Breaker] | None = ...,
+        draining: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anthropic_version", b"anthropic_version", "breakers", b"breakers", "limits", b"limits", "schema_revision", b"schema_revision", "simulated", b"simulated", "upstream_host", b"upstream_host", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anthropic_version", b"anthropic_version", "breakers", b"breakers", "draining", b"draining", "limits", b"limits", "schema_revision", b"schema_revision", "simulated", b"simulated", "upstream_host", b"upstream_host", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -135,7 +135,9 @@ type GetServerInfoResponse struct {
 	Limits *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Models that the API has failed to serve of late, with how calls for them fare now. A model that is not here is
 	// served; at most 128 are kept.
-	Breakers      []*Breaker `protobuf:"bytes,7,rep,name=breakers,proto3" json:"breakers,omitempty"`
+	Breakers []*Breaker `protobuf:"bytes,7,rep,name=breakers,proto3" json:"breakers,omitempty"`
+	// Whether the gateway is being stopped: it takes calls for a few seconds more at most.
+	Draining      bool `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -217,6 +219,13 @@ func (x *GetServerInfoResponse) GetBreakers() []*Breaker {
 		return x.Breakers
 	}
 	return nil
+}
+
+func (x *GetServerInfoResponse) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 // Limits that hold for requests.
@@ -397,7 +406,7 @@ var File_claude_grpc_v1_gateway_proto protoreflect.FileDescriptor
 const file_claude_grpc_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"\x1cclaude_grpc/v1/gateway.proto\x12\x0eclaude_grpc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xaf\x02\n" +
+	"\x14GetServerInfoRequest\"\xcb\x02\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12'\n" +
 	"\x0fschema_revision\x18\x02 \x01(\x05R\x0eschemaRevision\x12+\n" +
@@ -405,7 +414,8 @@ const file_claude_grpc_v1_gateway_proto_rawDesc = "" +
 	"\rupstream_host\x18\x04 \x01(\tR\fupstreamHost\x12\x1c\n" +
 	"\tsimulated\x18\x05 \x01(\bR\tsimulated\x12.\n" +
 	"\x06limits\x18\x06 \x01(\v2\x16.claude_grpc.v1.LimitsR\x06limits\x123\n" +
-	"\bbreakers\x18\a \x03(\v2\x17.claude_grpc.v1.BreakerR\bbreakers\"\xfe\x01\n" +
+	"\bbreakers\x18\a \x03(\v2\x17.claude_grpc.v1.BreakerR\bbreakers\x12\x1a\n" +
+	"\bdraining\x18\b \x01(\bR\bdraining\"\xfe\x01\n" +
 	"\x06Limits\x12*\n" +
 	"\x11max_request_bytes\x18\x01 \x01(\x03R\x0fmaxRequestBytes\x12$\n" +
 	"\x0emax_body_bytes\x18\x02 \x01(\x03R\fmaxBodyBytes\x12,\n" +
