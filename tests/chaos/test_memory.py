@@ -1,0 +1,146 @@
+"""What is bounded stays bounded: large requests, frozen readers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from chaos.process import Figures, MeasuredGateway, measured_gateway
+from chaos.upstream import Answer, NumberedUpstream
+from support.processes import clean_environment
+from support.stack import create, drain
+
+KIB = 1024
+MIB = 1024 * 1024
+POD = 1024 * MIB
+UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("channels", [1, 20])
+async def test_sixty_requests_of_27_mb_at_once_fit_into_a_pod(channels: int, at_length: bool) -> None:
+    """All are answered or refused, and the process never has a gibibyte; upstream takes its time for each."""
+    count = 60 if at_length else 20
+    request = create("x" * 27_000_000)
+    serialized = request.SerializeToString()
+    async with (
+        NumberedUpstream(lambda _: Answer(before=1.0)) as upstream,
+        measured_gateway(upstream.address, max_retries=0) as gateway,
+    ):
+        before = await gateway.figures()
+        opened = [grpc.aio.insecure_channel(gateway.target, options=UNLIMITED) for _ in range(channels)]
+        calls = [
+            opened[number % channels].unary_unary(
+                "/claude_grpc.v1.MessagesService/CreateMessage",
+                response_deserializer=lambda answer: answer,
+            )(serialized)
+            for number in range(count)
+        ]
+        ended = await asyncio.gather(*map(drain, calls))
+        outcomes = Counter((one.code.name, one.info.reason) for one in ended)
+        after = await gateway.settled(before)
+        for channel in opened:
+            await channel.close()
+    print(f"\n{count} x 27 MB over {channels} connections: {dict(outcomes)}, peak {after.peak / MIB:.0f} MiB")
+    assert set(outcomes) <= {("OK", ""), ("UNAVAILABLE", "GATEWAY_OVERLOADED")}
+    assert outcomes["OK", ""] >= 4
+    assert all(one.retry_seconds for one in ended if one.code is not grpc.StatusCode.OK)
+    assert after.peak < POD
+
+
+@asynccontextmanager
+async def frozen_readers(target: str, count: int) -> AsyncIterator[None]:
+    """Streams whose caller has stopped reading, with everything it has."""
+    folder = Path(__file__).parent
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(folder / "frozen_readers.py"),
+        target,
+        str(count),
+        stdout=asyncio.subprocess.PIPE,
+        env=clean_environment(PYTHONPATH=os.pathsep.join([*sys.path, str(folder.parent)])),
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def still(running: NumberedUpstream) -> None:
+    """Wait until nothing more is sent: every reader has what it can take."""
+    sent = -1
+    while sent != running.sent:
+        sent = running.sent
+        await asyncio.sleep(1)
+
+
+async def memory_of_streams(answer: Answer, count: int) -> float:
+    """Bytes that each of so many streams takes whose readers are frozen."""
+    async with (
+        NumberedUpstream(lambda _: answer) as upstream,
+        measured_gateway(upstream.address, max_calls=2000, max_connections=2000) as gateway,
+    ):
+        # The first ones bring what every process needs once.
+        async with frozen_readers(gateway.target, 20):
+            before = await gateway.figures()
+            after = await figures_with_frozen_readers(upstream, gateway, count)
+    return (after.memory - before.memory) / count
+
+
+async def figures_with_frozen_readers(running: NumberedUpstream, gateway: MeasuredGateway, count: int) -> Figures:
+    """How the gateway is with so many more."""
+    others = running.running
+    async with frozen_readers(gateway.target, count):
+        await still(running)
+        assert running.running == others + count
+        return await gateway.figures()
+
+
+@pytest.mark.timeout(900)
+async def test_a_frozen_reader_costs_little_more_than_an_open_stream(at_length: bool) -> None:
+    count = 1000 if at_length else 40
+    silent = await memory_of_streams(Answer(end="stall", at=1), count)
+    flooded = await memory_of_streams(Answer(deltas=1_000_000, padding=1000), count)
+    print(f"\n{count} frozen readers: {flooded / KIB:.1f} KiB each, of which an open stream is {silent / KIB:.1f}")
+    assert flooded - silent < 64 * KIB
+
+
+@pytest.mark.timeout(600)
+async def test_frozen_readers_are_freed_by_keepalive(at_length: bool) -> None:
+    count, interval, timeout = (1000, 60, 20) if at_length else (20, 1, 2)
+    async with (
+        NumberedUpstream(lambda _: Answer(deltas=1_000_000, padding=1000)) as upstream,
+        measured_gateway(
+            upstream.address,
+            max_calls=2000,
+            max_connections=2000,
+            keepalive_interval=interval,
+            keepalive_timeout=timeout,
+        ) as gateway,
+    ):
+        before = await gateway.figures()
+        async with frozen_readers(gateway.target, count):
+            began = time.monotonic()
+            while upstream.running:
+                await asyncio.sleep(0.1)
+            seconds = time.monotonic() - began
+            # gRPC may have just pinged when the readers froze, so there can be one interval more.
+            assert seconds < interval + timeout + interval + 2
+            after = await gateway.settled(before)
+            print(f"\n{count} frozen readers freed after {seconds:.1f} s; before {before}, after {after}")
+            assert after.tasks <= before.tasks + 2
+            assert after.descriptors <= before.descriptors
