@@ -5,14 +5,17 @@ Nothing of a call's content is logged, and no header; the texts of errors hold n
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
+import msgspec
+
 __all__ = ["configure_logging"]
 
+# A line a call is a price of each call: this takes half as long as the standard library.
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -43,7 +46,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _encode(line).decode()
 
 
 class _TextFormatter(logging.Formatter):
