@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure, Runs, Value, cpu_per_call, cpu_per_event, median, of
+from bench.peers import PEERS
 from bench.programs import HERE
 
 __all__ = ["COLUMNS", "conditions", "summary", "tables", "target_names"]
@@ -38,7 +39,7 @@ _PACKAGES = ("claude-grpc", "grpcio", "protobuf", "uvloop", "aiohttp", "httpx", 
 
 
 def conditions(**more: Any) -> dict[str, Any]:
-    """What figures depend on: machine, versions, commit."""
+    """What figures depend on: machine, versions, commit; and who else used it, as the load of the last five minutes."""
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
@@ -48,7 +49,11 @@ def conditions(**more: Any) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "commit": commit.stdout.strip(),
-        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+        "load_average": os.getloadavg()[1],
+        "versions": {
+            **{name: found for name in _PACKAGES if (found := _version(name))},
+            **{peer.name: peer.version() for peer in PEERS if peer.is_installed},
+        },
         **more,
     }
 

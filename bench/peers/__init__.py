@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import subprocess
 import time
@@ -27,6 +28,16 @@ def _free_port() -> int:
         return port
 
 
+def _litellm_version() -> str:
+    [info] = _LITELLM.parents[1].glob("lib/python*/site-packages/litellm-*.dist-info")
+    return info.name.removeprefix("litellm-").removesuffix(".dist-info")
+
+
+def _portkey_version() -> str:
+    package = json.loads((_PORTKEY.parents[1] / "package.json").read_text())
+    return str(package["version"])
+
+
 @dataclass(frozen=True)
 class Peer:
     """A peer, as its own documentation has it run, with one process.
@@ -36,6 +47,7 @@ class Peer:
         run: Its command, given the port.
         headers: What each request needs, given the upstream's URL.
         environment: Its variables, given the upstream's URL.
+        version: Which one is installed.
     """
 
     name: str
@@ -43,6 +55,7 @@ class Peer:
     run: Callable[[int], Sequence[str | Path]]
     headers: Callable[[str], Sequence[str]]
     environment: Callable[[str], Mapping[str, str]]
+    version: Callable[[], str]
     port: int = field(default_factory=_free_port)
 
     @property
@@ -87,6 +100,7 @@ PEERS = (
             "LITELLM_LOG": "ERROR",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         },
+        version=_litellm_version,
     ),
     Peer(
         "Portkey",
@@ -98,5 +112,6 @@ PEERS = (
             f"x-portkey-custom-host: {upstream}/v1",
         ),
         environment=lambda _upstream: {"NODE_ENV": "production"},
+        version=_portkey_version,
     ),
 )
