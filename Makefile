@@ -138,7 +138,19 @@ test-envoy: $(VENV)/.chaos ## Restart gateways behind Envoy, and kill one (minut
 
 .PHONY: bench-memory
 bench-memory: $(VENV)/.server ## How much memory large batches and files take (minutes; Linux)
-	$(BIN)/python bench/memory.py
+	$(BIN)/python -m bench.memory
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure against the floor and the peers that are installed: bench/README.md
+	$(BIN)/python -m bench
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/.dev ## The main figures, in a minute
+	$(BIN)/python -m bench --quick
+
+.PHONY: bench-peers
+bench-peers: ## Install the peers, outside the project's environment
+	bench/peers/install
 
 .PHONY: bench-large
 bench-large: $(VENV)/.server ## Whether large requests hold up other callers' events (a minute)

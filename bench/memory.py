@@ -22,7 +22,7 @@ from typing import Any
 
 import grpc
 
-import upstream
+from bench import upstream
 from claude_grpc.v1.batches_pb2 import (
     CreateMessageBatchHeader,
     CreateMessageBatchRequest,
@@ -44,8 +44,8 @@ class Jobs:
     """What passes through the gateway."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._batches: Any = BatchesServiceStub(channel)  # type: ignore[no-untyped-call] # its stubs have no types
-        self._files: Any = FilesServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._batches: Any = BatchesServiceStub(channel)
+        self._files: Any = FilesServiceStub(channel)
 
     async def create_batch(self, count: int, size: int) -> None:
         """A batch of so many requests, each with a text of so many bytes."""

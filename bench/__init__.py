@@ -1,0 +1,1 @@
+"""What the gateway costs, measured against the floor that grpcio sets and against its peers. Not shipped."""

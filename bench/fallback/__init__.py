@@ -1,0 +1,1 @@
+"""The programs that make the load, in Python, where Go is not installed."""
