@@ -22,7 +22,6 @@ from claude_grpc.rpc.health import Health
 from claude_grpc.rpc.layers import observe
 from claude_grpc.rpc.watches import Watches
 from claude_grpc.services import NAMES, admission_limits, make_client, serve_all
-from claude_grpc.simulator import Simulator, SimulatorOptions
 from claude_grpc.telemetry.lifetime import open_telemetry
 
 __all__ = ["open_gateway", "serve"]
@@ -79,6 +78,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def _simulator() -> AsyncIterator[str]:
+    # A gateway that has a key needs neither its memory nor its time to start.
+    from claude_grpc.simulator import Simulator, SimulatorOptions  # noqa: PLC0415
+
     # A batch of its own ends when it is asked for the second time, which nobody wants to wait ten seconds for.
     async with Simulator(SimulatorOptions(delta_interval=0.02, batch_retry_after=1)) as simulator:
         _log.warning(

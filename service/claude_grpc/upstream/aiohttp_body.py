@@ -12,7 +12,7 @@ from aiohttp.connector import Connection
 from aiohttp.streams import StreamReader
 
 from claude_grpc.upstream.aiohttp_errors import httpx_error
-from claude_grpc.upstream.aiohttp_upload import Upload
+from claude_grpc.upstream.aiohttp_upload import Upload, reset
 
 __all__ = ["UNREAD_BYTES", "ResponseBody", "abort"]
 
@@ -24,7 +24,7 @@ def abort(connection: Connection) -> None:
     """Close a connection at once, and take it out of the pool."""
     # Its close() alone would first send what is buffered and wait for the peer's TLS farewell.
     if connection.transport is not None:
-        connection.transport.abort()
+        reset(connection.transport)
     connection.close()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterable, Iterator
 from typing import Final
 
@@ -11,12 +13,13 @@ import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_writer import StreamWriter
 
-__all__ = ["Upload", "small_body"]
+__all__ = ["Upload", "reset", "small_body"]
 
 # A larger piece of a body is cut, so that the write timeout is one of progress and little waits in memory.
 _PIECE_BYTES: Final = 256 * 1024
 # What the kernel takes at once from a connection that has nothing else to send: no write timeout can come of it.
 _SMALL_BYTES: Final = 64 * 1024
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 def small_body(request: httpx.Request) -> bytes | None:
@@ -25,6 +28,17 @@ def small_body(request: httpx.Request) -> bytes | None:
         return None
     body = b"".join(request.stream)
     return body if len(body) <= _SMALL_BYTES else None
+
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """Close a connection at once, with all that waits in it.
+
+    Without the option the kernel would first send what it has, and a peer that reads no more would not hear of the end.
+    """
+    connected: socket.socket | None = transport.get_extra_info("socket")
+    if connected is not None and connected.fileno() >= 0:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
 
 
 class Upload:
@@ -78,7 +92,7 @@ class Upload:
 
     def _abort_connection(self) -> None:
         if self._protocol.transport is not None:
-            self._protocol.transport.abort()
+            reset(self._protocol.transport)
 
 
 def _pieces(chunk: bytes) -> Iterator[bytes | memoryview]:

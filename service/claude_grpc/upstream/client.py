@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from math import inf
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -20,20 +20,18 @@ import httpx
 from claude_grpc.errors import (
     BreakerOpenError,
     DeadlineExceededError,
-    InvalidRequestError,
     UpstreamContext,
     UpstreamError,
     UpstreamProtocolError,
-    Violation,
 )
 from claude_grpc.telemetry.observer import AttemptStarted
 from claude_grpc.upstream.attempts import Attempts, Guard
-from claude_grpc.upstream.body import open_body, read_body, watched_body
+from claude_grpc.upstream.body import open_body, read_body
 from claude_grpc.upstream.breaker import BreakerPolicy, BreakerSnapshot
 from claude_grpc.upstream.breakers import Breakers
 from claude_grpc.upstream.budget import RetryBudget
 from claude_grpc.upstream.ends import dropped_attempt, failed_attempt, in_time, noting_failure, observing_end
-from claude_grpc.upstream.exchange import Endpoint, Timeouts, UpstreamRequest, UpstreamResponse, is_header_value
+from claude_grpc.upstream.exchange import Endpoint, Timeouts, UpstreamRequest, UpstreamResponse
 from claude_grpc.upstream.failures import (
     TRANSPORT_FAILURES,
     api_error,
@@ -41,6 +39,7 @@ from claude_grpc.upstream.failures import (
     error_before_answer,
     error_within_answer,
 )
+from claude_grpc.upstream.head import RequestMaker
 from claude_grpc.upstream.jsonl import JSONLDecoder
 from claude_grpc.upstream.limit import TimeLimit
 from claude_grpc.upstream.outcome import outcome_of
@@ -123,15 +122,14 @@ class UpstreamClient:
         self._max_response_bytes = max_response_bytes
         self._max_event_bytes = max_event_bytes
         self._sleep = sleep
-        base_url = endpoint.base_url.rstrip("/")
-        self._url = lru_cache(maxsize=128)(lambda path: httpx.URL(base_url + path))
-        self._headers = {
+        headers = {
             "accept": _JSON,
             "accept-encoding": "identity",
             "content-type": _JSON,
             "user-agent": user_agent,
             **endpoint.headers(),
         }
+        self._requests = RequestMaker(endpoint.base_url, headers, self._timeouts)
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Return the whole answer, which is JSON."""
@@ -260,9 +258,10 @@ class UpstreamClient:
 
     async def _exchange(self, request: UpstreamRequest, media_type: str, asked: UpstreamContext) -> _Answered:
         path = request.path.partition("?")[0]
-        headers = request.observer.attempt_started(AttemptStarted(asked.attempts, request.method, path))
+        told = request.observer.attempt_started(AttemptStarted(asked.attempts, request.method, path))
+        made = self._requests.make(request, told, request.observer.attempt_sent)
         try:
-            response = await self._transport.handle_async_request(self._http_request(request, headers))
+            response = await self._transport.handle_async_request(made)
         except TRANSPORT_FAILURES as failure:
             raise error_before_answer(failure, asked) from failure
         context = context_of(response, asked)
@@ -272,24 +271,6 @@ class UpstreamClient:
             await response.aclose()
             raise UpstreamProtocolError(f"Upstream answered with what is not plain {media_type}.", context)
         return _Answered(response, context)
-
-    def _http_request(self, request: UpstreamRequest, told: Mapping[str, str]) -> httpx.Request:
-        for name, value in request.headers.items():
-            if not is_header_value(value):
-                raise InvalidRequestError([Violation(name, "must be visible ASCII characters")])
-        headers = {**self._headers, **told, **request.headers}
-        if isinstance(request.body, StreamedBody) and request.body.length is not None:
-            headers["content-length"] = str(request.body.length)
-        made = httpx.Request(
-            request.method,
-            self._url(request.path),
-            headers=headers,
-            content=request.body or None,
-            extensions={"timeout": {**self._timeouts, **request.timeouts}},
-        )
-        if request.body:
-            made.stream = watched_body(request.body, request.observer.attempt_sent)
-        return made
 
     def _is_hurried(self, request: UpstreamRequest) -> bool:
         return request.timeouts.get("connect", inf) < self._timeouts["connect"]

@@ -34,11 +34,11 @@ TRANSPORT_FAILURES: Final = (
 )
 
 _PASSED_ON: Final = (
-    "anthropic-organization-id",
-    "anthropic-ratelimit-",
-    "request-id",
-    "retry-after",
-    "x-should-retry",
+    b"anthropic-organization-id",
+    b"anthropic-ratelimit-",
+    b"request-id",
+    b"retry-after",
+    b"x-should-retry",
 )
 _MAX_TEXT_BYTES: Final = 1024
 _DISCONNECTED: Final = "Server disconnected without sending a response."
@@ -52,11 +52,12 @@ _TIMEOUTS: Final = (
 
 def context_of(response: httpx.Response, asked: UpstreamContext) -> UpstreamContext:
     """Return what the rest of the gateway shall know of a response, beside what was known when it was ``asked`` for."""
-    headers = {
-        name: value
-        for name, value in response.headers.items()
-        if name.startswith(_PASSED_ON) and value.isascii() and value.isprintable()
-    }
+    # httpx's own mapping would decode all of them, of which few are wanted.
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.headers.raw:
+        name = raw_name.lower()
+        if name.startswith(_PASSED_ON) and raw_value.isascii() and (value := raw_value.decode("ascii")).isprintable():
+            headers[name.decode("ascii")] = value
     return replace(asked, request_id=headers.get("request-id", ""), headers=MappingProxyType(headers))
 
 
