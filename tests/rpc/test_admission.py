@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_grpc.errors import DrainingError, GatewayOverloadedError
+from claude_grpc.rpc import admission as admission_module
 from claude_grpc.rpc.admission import Admission, AdmissionLimits, Entry, Ledger, Place
 from claude_grpc.rpc.call import Call
 from claude_grpc.simulator import RawAnswer
@@ -304,6 +305,57 @@ async def test_the_parts_of_a_request_are_charged_one_by_one() -> None:
             await calls[2].share.receive_next(lambda: bring(100 * KB))
         assert await calls[0].share.receive_next(lambda: asyncio.sleep(0, None)) is None
         assert len(await calls[2].share.receive_next(lambda: bring(100 * KB)) or b"") == 100 * KB
+
+
+async def test_large_parts_are_read_in_turns_which_who_is_long_in_coming_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "_TURN_SECONDS", 0.2)
+    admission = Admission(AdmissionLimits(max_bytes=100 * KB, max_request_bytes=100 * KB, queue_seconds=5))
+    arriving = asyncio.Event()
+    reading: list[str] = []
+
+    def part(name: str, size: int) -> Callable[[], Awaitable[bytes]]:
+        async def read() -> bytes:
+            reading.append(name)
+            await arriving.wait()
+            return bytes(size)
+
+        return read
+
+    async with AsyncExitStack() as stack:
+        first, second = call(), call()
+        for one in (first, second):
+            await stack.enter_async_context(admission.layer(one))
+            one.share.expect_large()
+        large = asyncio.create_task(first.share.receive_next(part("large", 90 * KB)))
+        waiting = asyncio.create_task(second.share.receive_next(part("small", 10)))
+        await asyncio.sleep(0.05)
+        assert reading == ["large"]
+        while len(reading) < 2:
+            await asyncio.sleep(0.01)
+        arriving.set()
+        assert (len(await large or b""), len(await waiting or b"")) == (90 * KB, 10)
+        # Whose part was small needs no turn for the next one.
+        arriving.clear()
+        waiting = asyncio.create_task(first.share.receive_next(part("large", 90 * KB)))
+        more = asyncio.create_task(second.share.receive_next(part("small", 10)))
+        await asyncio.sleep(0)
+        assert len(reading) == 4
+        arriving.set()
+        await asyncio.gather(waiting, more)
+
+
+async def test_who_waits_too_long_for_a_turn_is_refused() -> None:
+    admission = Admission(AdmissionLimits(max_bytes=100 * KB, max_request_bytes=100 * KB, queue_seconds=0.02))
+    async with AsyncExitStack() as stack:
+        first, second = call(), call()
+        for one in (first, second):
+            await stack.enter_async_context(admission.layer(one))
+            one.share.expect_large()
+        silent = asyncio.create_task(first.share.receive_next(asyncio.Event().wait))
+        await asyncio.sleep(0)
+        with pytest.raises(GatewayOverloadedError, match="large requests"):
+            await second.share.receive_next(lambda: bring(10))
+        silent.cancel()
 
 
 @pytest.mark.parametrize("what", ["receive", "receive_next"])
