@@ -46,6 +46,10 @@ test: $(VENV)/.dev ## Run all tests
 cover: $(VENV)/.dev ## Branch coverage of the codec, upstream and the status table
 	$(BIN)/pytest --numprocesses 2 --cov=claude_grpc.codec --cov=claude_grpc.upstream --cov=claude_grpc.rpc.status --cov=claude_grpc.rpc.table --cov-branch --cov-report=term-missing tests/codec tests/upstream tests/rpc
 
+.PHONY: cover-codec
+cover-codec: $(VENV)/.dev ## Check that the codec's examples take every branch of it, without help of chance
+	$(BIN)/pytest --numprocesses 2 --cov=claude_grpc.codec --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100 tests/codec --ignore tests/codec/test_round_trip.py
+
 .PHONY: format
 format: $(VENV)/.dev ## Format code and protos
 	$(BIN)/ruff format .
@@ -101,13 +105,20 @@ fix: $(VENV)/.dev ## Mend what can be mended: format, imports, stubs, golden fil
 golden: $(VENV)/.dev ## Write the golden files anew
 	CLAUDE_GRPC_TEST_UPDATE_GOLDEN=1 $(BIN)/pytest --quiet tests/golden
 
+EXAMPLES ?= 10000
+PROPERTIES := tests/codec/test_round_trip.py $(patsubst %,tests/upstream/test_%.py,sse jsonl retry multipart)
+
 .PHONY: test-long
-test-long: $(VENV)/.dev ## The properties with many more examples
-	CLAUDE_GRPC_TEST_EXAMPLES=200 $(BIN)/pytest --numprocesses 2 --timeout 1200 tests/codec tests/upstream/test_sse.py
+test-long: $(VENV)/.dev ## Each property with EXAMPLES new examples (10,000: 15 minutes on one core)
+	CLAUDE_GRPC_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest --numprocesses 2 --dist worksteal --timeout 1200 $(PROPERTIES)
 
 .PHONY: bench-memory
 bench-memory: $(VENV)/.server ## How much memory large batches and files take (minutes; Linux)
 	$(BIN)/python bench/memory.py
+
+.PHONY: bench-large
+bench-large: $(VENV)/.server ## Whether large requests hold up other callers' events (a minute)
+	$(BIN)/python bench/large_bodies.py
 
 .PHONY: requirements
 requirements: $(VENV)/.dev ## Raise the pinned requirements

@@ -1,7 +1,8 @@
-"""A Claude API for measuring: takes batches and files of any size, gives results and contents likewise, keeps nothing.
+"""A Claude API for measuring: takes messages, batches and files of any size, gives results likewise, keeps nothing.
 
 Ids say what is asked for: ``msgbatch_100000_200`` has as many results, each with a text of so many bytes;
-``file_524288000`` has a content of so many bytes.
+``file_524288000`` has a content of so many bytes; the model ``every_50_1200`` streams so many deltas, one every so many
+milliseconds, each with the time it was sent as its text, in nanoseconds of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -10,14 +11,38 @@ import asyncio
 import hashlib
 import json
 import random
+import re
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
-from aiohttp import web
+import uvloop
+from aiohttp import ClientConnectionResetError, web
 
 _BLOCK = 64 * 1024
 _NOISE = random.Random(0).randbytes(_BLOCK)  # noqa: S311 # the same in every run
 _ITEM = b'{"custom_id":'
+_MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-opus-5-5",
+    "content": [],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 10, "output_tokens": 10},
+}
 _TIMES = {"created_at": "2026-10-21T00:00:00Z", "expires_at": "2026-10-22T00:00:00Z"}
+
+
+def _event(data: object) -> bytes:
+    return b"data: %s\n\n" % json.dumps(data).encode()
+
+
+_BLOCK_START = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+_BEGIN = _event({"type": "message_start", "message": _MESSAGE}) + _event(_BLOCK_START)
+_DELTA = b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"@%020d"}}\n\n'
+_END = _event({"type": "content_block_stop", "index": 0}) + _event({"type": "message_stop"})
 
 
 def content(size: int) -> Iterator[bytes]:
@@ -39,22 +64,18 @@ async def _create_batch(request: web.Request) -> web.Response:
 
 async def _results(request: web.Request) -> web.StreamResponse:
     _, count, size = request.match_info["batch"].split("_")
-    message = {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-opus-5-5",
-        "content": [{"type": "text", "text": "x" * int(size)}],
-        "stop_reason": "end_turn",
-        "stop_sequence": None,
-        "usage": {"input_tokens": 10, "output_tokens": 10},
-    }
+    message = _MESSAGE | {"content": [{"type": "text", "text": "x" * int(size)}]}
     rest = json.dumps({"type": "succeeded", "message": message})
     response = web.StreamResponse(headers={"content-type": "application/x-jsonl"})
     await response.prepare(request)
     for number in range(int(count)):
         await response.write(f'{{"custom_id":"c{number}","result":{rest}}}\n'.encode())
     return response
+
+
+async def _get_batch(request: web.Request) -> web.Response:
+    _, count, _ = request.match_info["batch"].split("_")
+    return web.json_response({"id": "b", "processing_status": "ended", "request_counts": {"succeeded": int(count)}})
 
 
 async def _upload(request: web.Request) -> web.Response:
@@ -85,6 +106,26 @@ async def _download(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def _messages(request: web.Request) -> web.StreamResponse:
+    head = b""
+    async for piece in request.content.iter_any():
+        head = head or piece
+    every = re.search(rb'"model":"every_([0-9]+)_([0-9]+)"', head)
+    if b'"stream":true' not in head:
+        return web.json_response(_MESSAGE | {"content": [{"type": "text", "text": "Done."}]})
+    wait, count = (int(every[1]) / 1000, int(every[2])) if every else (0, 1)
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    with suppress(ClientConnectionResetError):  # who has seen enough leaves
+        await response.write(_BEGIN)
+        await asyncio.sleep(random.random() * wait)  # noqa: S311 # so that the streams' events do not come in one beat
+        for _ in range(count):
+            await response.write(_DELTA % time.monotonic_ns())
+            await asyncio.sleep(wait)
+        await response.write(_END)
+    return response
+
+
 def _size(request: web.Request) -> int:
     return int(request.match_info["file"].partition("_")[2])
 
@@ -96,7 +137,9 @@ def _file(size: int) -> dict[str, object]:
 
 async def _serve() -> None:
     app = web.Application()
+    app.router.add_post("/v1/messages", _messages)
     app.router.add_post("/v1/messages/batches", _create_batch)
+    app.router.add_get("/v1/messages/batches/{batch}", _get_batch)
     app.router.add_get("/v1/messages/batches/{batch}/results", _results)
     app.router.add_post("/v1/files", _upload)
     app.router.add_get("/v1/files/{file}", _get_file)
@@ -109,4 +152,4 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    uvloop.run(_serve())

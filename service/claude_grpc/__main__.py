@@ -126,7 +126,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     if not port.isdigit():
         return _fail("--listen must be HOST:PORT, such as 127.0.0.1:8080", status=2)
     try:
-        options = simulator.SimulatorOptions(delta_interval=0.02)
+        options = simulator.SimulatorOptions(delta_interval=0.02, batch_retry_after=1)
         _run(simulator.run(host.strip("[]"), int(port), options, started=_tell_simulator))
     except KeyboardInterrupt:
         return 130

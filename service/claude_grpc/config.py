@@ -208,6 +208,12 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="json is one object a line; auto is text on a terminal and json elsewhere."
     )
+    max_captured_bytes: int = Field(
+        16 * 1024,
+        ge=0,
+        description="Most bytes of a prompt or an answer on a span, if "
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT puts them there; all OTEL_* settings are as standard.",
+    )
     secrets_dir: Path | None = Field(None, description="Folder of mounted secrets, one file each.")
 
     @model_validator(mode="after")

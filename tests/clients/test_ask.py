@@ -45,6 +45,13 @@ def test_a_pipe_gets_plain_text_under_headings(threaded_fake: Any, answer: Any, 
     assert err == "end_turn | tokens: 12 in, 34 out, 5 from cache, 6 to cache | request req_1\n"
 
 
+def test_the_last_line_tells_what_time_the_gateway_took(threaded_fake: Any, answer: Any, capsys: Any) -> None:
+    told = "admission=50,encode=450,connect=500,first-event=1000000,relay=500,total=1001500"
+    threaded_fake.play(events=answer, trailers=[("claude-grpc-timing", told)])
+    assert run(threaded_fake.target, "Hi") == 0
+    assert capsys.readouterr().err.endswith(" | 1.00 s, 1.0 ms of it the gateway's\n")
+
+
 def test_an_answer_without_thinking_has_no_heading(threaded_fake: Any, answer: Any, capsys: Any) -> None:
     threaded_fake.play(events=[answer[0], *answer[7:]])
     assert run(threaded_fake.target, "Hi") == 0

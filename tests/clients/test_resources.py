@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from claude_grpc_client import Batches, UnavailableError
 from claude_grpc_client.calls import read_on
 from claude_grpc_client.progress import Progress
+from support.cable import open_cable
 from support.processes import COMMAND, GatewayProcess, clean_environment
 
 
@@ -187,3 +190,52 @@ def test_a_download_has_the_bytes_that_were_sent(tmp_path: Path, gateway_process
     done = run(gateway_process, "files", "download", file_id, str(tmp_path / "back"))
     assert done.returncode == 0, done.stderr
     assert hashlib.sha256((tmp_path / "back").read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()
+
+
+def test_a_download_that_fails_leaves_what_was_there(tmp_path: Path, gateway_process: GatewayProcess) -> None:
+    path = tmp_path / "precious"
+    path.write_text("as it was")
+    failed = run(gateway_process, "files", "download", "file_gone", str(path))
+    assert (failed.returncode, path.read_text()) == (1, "as it was")
+    assert [each.name for each in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_download_can_go_into_a_pipe(tmp_path: Path, gateway_process: GatewayProcess) -> None:
+    path = tmp_path / "[[downloadable]].txt"
+    path.write_text("hello")
+    file_id = run(gateway_process, "files", "upload", str(path)).stdout.strip()
+    assert run(gateway_process, "files", "download", file_id, "/dev/stdout").stdout == "hello"
+
+
+def test_what_is_wrong_is_told_once(gateway_process: GatewayProcess) -> None:
+    done = run(gateway_process, "batch", "watch", "..")
+    assert done.returncode == 1
+    assert done.stderr.count("Must be an id") == 1
+
+
+async def test_a_download_goes_on_whenever_its_connection_breaks(
+    tmp_path: Path, gateway_process: GatewayProcess
+) -> None:
+    path = tmp_path / "[[downloadable]].bin"
+    path.write_bytes(hashlib.shake_128(b"seed").digest(10_000_000))
+    file_id = run(gateway_process, "files", "upload", str(path)).stdout.strip()
+    async with open_cable(gateway_process.target, bytes_to_caller=3_000_000) as cable:
+        there = replace(gateway_process, target=cable.target)
+        done = await asyncio.to_thread(run, there, "files", "download", file_id, str(tmp_path / "back"))
+        assert done.returncode == 0, done.stderr
+        assert cable.connections >= 4
+    assert done.stderr == ""
+    assert hashlib.sha256((tmp_path / "back").read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()
+
+
+async def test_results_go_on_whenever_their_connection_breaks(tmp_path: Path, gateway_process: GatewayProcess) -> None:
+    lines = tmp_path / "batch.jsonl"
+    lines.write_text("\n".join(item(f"c{number}", "[[repeat 50]] hi") for number in range(300)))
+    batch_id = run(gateway_process, "batch", "create", str(lines)).stdout.strip()
+    run(gateway_process, "batch", "watch", batch_id)
+    async with open_cable(gateway_process.target, bytes_to_caller=25_000) as cable:
+        there = replace(gateway_process, target=cable.target)
+        read = await asyncio.to_thread(run, there, "batch", "results", batch_id)
+        assert read.returncode == 0, read.stderr
+        assert cable.connections >= 3
+    assert [int(json.loads(line).get("index", 0)) for line in read.stdout.splitlines()] == list(range(300))

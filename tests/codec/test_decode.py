@@ -68,6 +68,11 @@ def test_unknown_members_of_a_known_block_are_kept_byte_by_byte() -> None:
     assert found.text.extra_json == '{"new":{ "b" : 1.50 },"n":null}'
 
 
+def test_an_empty_value_that_its_field_could_not_tell_from_none_stays_json() -> None:
+    message = MESSAGES.decode(b'{"content":[],"id":"","model":""}')
+    assert (message.id, message.model, message.extra_json) == ("", "", '{"id":"","model":""}')
+
+
 def test_tool_input_keeps_claudes_own_spelling() -> None:
     [found] = block('{"type":"tool_use","id":"i","name":"n","input":{ "a" : 1.0, "z":"\\u00e9" }}').content
     assert found.tool_use.input_json == '{ "a" : 1.0, "z":"\\u00e9" }'

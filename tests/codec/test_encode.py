@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -347,3 +349,32 @@ def test_null_where_it_means_something_comes_from_extra_json() -> None:
 def test_a_system_turn_needs_no_content_beside_its_output_config() -> None:
     turn = InputMessage(role=ROLE_SYSTEM, output_config=OutputConfig(effort="low"))
     assert b'{"role":"system","output_config":{"effort":"low"}}' in encode(params(messages=[turn]))
+
+
+def test_extra_json_of_an_arm_holds_no_type_either() -> None:
+    found = violations_of(blocks(ContentBlock(text=TextBlock(text="a", extra_json='{"x":1,"type":"b"}'))))
+    assert found == {
+        "params.messages[0].content[0].text.extra_json": "Holds `type`, which is set without it; leave it out."
+    }
+
+
+def test_extra_json_may_hold_an_empty_key() -> None:
+    assert b',"":1' in encode(params(extra_json='{"":1}'))
+
+
+@pytest.mark.parametrize("size", [262_143, 262_144, 1_000_000])
+def test_a_large_value_is_written_in_slices_with_pauses_between_them(size: int) -> None:
+    pauses: list[None] = []
+    encoder = Encoder(MessageParams.DESCRIPTOR, pause=lambda: pauses.append(None))
+    image = b"\x00\xff\x10" * size
+    tale = 'é"\n😀' * (size // 4)
+    source = {"base64": {"media_type": "image/png", "data": image[:size]}}
+    document = {"text": {"media_type": "text/plain", "data": tale}}
+    content: Any = [{"image": {"source": source}}, {"document": {"source": document}}]
+    turn = InputMessage(role=ROLE_USER, content=content)
+    params = MessageParams(model="m", max_tokens=1, messages=[turn])
+    written = json.loads(encoder.encode(params, Violations()))["messages"][0]["content"]
+    assert base64.b64decode(written[0]["source"]["data"]) == image[:size]
+    assert written[1]["source"]["data"] == tale
+    slices = sum(-(-length // 262_143) for length in (size, len(tale)) if length > 262_143)
+    assert slices <= len(pauses) <= 2 * slices

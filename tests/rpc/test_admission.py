@@ -465,7 +465,7 @@ async def test_an_upload_is_charged_for_the_part_that_upstream_has_not_taken() -
         while still < 10:  # until the buffers of all kernels are full
             before = len(sent)
             await asyncio.sleep(0.1)
-            still = still + 1 if len(sent) == before and gateway._admission._ledger.bytes > KB * KB else 0
+            still = still + 1 if len(sent) == before and gateway.admission.load.bytes > KB * KB else 0
         messages: Any = MessagesServiceStub(channel)  # type: ignore[no-untyped-call]
         ended = await drain(messages.CreateMessage(create("x" * 1_500_000), timeout=5))
         assert (ended.code, ended.info.reason) == NO_ROOM

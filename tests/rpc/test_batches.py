@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -31,6 +28,7 @@ from claude_grpc.v1.batches_pb2 import (
 from claude_grpc.v1.batches_pb2_grpc import BatchesServiceStub
 from claude_grpc.v1.messages_pb2 import MessageParams
 from support.raw_upstream import Peer, raw_upstreams
+from support.spool import CAN_TELL, spooled_files
 from support.stack import Stack, drain, gateway_before, open_stack, params
 
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
@@ -204,29 +202,15 @@ async def test_a_large_batch_is_sent_again_when_upstream_was_busy(engine: str) -
         assert len(sizes) == 1
 
 
-FILES = Path("/proc/self/fd")
-
-
-def nameless() -> set[str]:
-    """The files without a name that this process has open."""
-    found = set()
-    for link in FILES.iterdir():
-        with suppress(OSError):  # it was closed meanwhile
-            target = str(link.readlink())
-            if target.startswith(tempfile.gettempdir()) and "(deleted)" in target:
-                found.add(f"{link} {target}")
-    return found
-
-
-@pytest.mark.skipif(not FILES.is_dir(), reason="needs Linux's /proc")
+@pytest.mark.skipif(not CAN_TELL, reason="needs Linux's /proc")
 @pytest.mark.parametrize("how", ["cancel", "deadline", "violation", "success"])
 async def test_what_was_spooled_is_gone_however_the_call_ends(stack: Stack, how: str) -> None:
-    before = nameless()
+    before = spooled_files()
     call = stack.batches.CreateMessageBatch(timeout=3.0 if how == "deadline" else None)
     await call.write(header())
     for number in range(12):
         await call.write(item(f"c{number}", "x" * 600_000))
-    while nameless() == before:
+    while spooled_files() == before:
         await asyncio.sleep(0.01)
     if how == "cancel":
         call.cancel()
@@ -236,34 +220,9 @@ async def test_what_was_spooled_is_gone_however_the_call_ends(stack: Stack, how:
         await call.done_writing()
         assert (await call).batch.id
     async with asyncio.timeout(10):
-        while nameless() != before:
+        while spooled_files() != before:
             await asyncio.sleep(0.01)
     assert len(stack.simulator.requests) == (how == "success")
-
-
-@pytest.mark.parametrize("engine", ["aiohttp", "httpx"])
-@pytest.mark.parametrize("how", ["cancel", "deadline"])
-async def test_a_caller_that_leaves_while_the_batch_is_sent_closes_the_connection(engine: str, how: str) -> None:
-    async with raw_upstreams() as serve:
-        reached = asyncio.Event()
-
-        async def script(peer: Peer) -> None:
-            await peer.take()
-            reached.set()
-            await peer.stall()
-
-        upstream = await serve(script)
-        async with gateway_before(upstream.url, engine=engine) as (_, channel):
-            stub = BatchesServiceStub(channel)  # type: ignore[no-untyped-call]
-            call = stub.CreateMessageBatch(batch_of(5), timeout=2 if how == "deadline" else None)
-            ending = asyncio.ensure_future(drain(call))
-            await reached.wait()
-            if how == "cancel":
-                call.cancel()
-            peer = await upstream.peer()
-            async with asyncio.timeout(AT_ONCE if how == "cancel" else 2 + AT_ONCE):
-                await peer.closed
-            await asyncio.wait([ending])
 
 
 async def test_batches_are_got_listed_canceled_and_deleted(stack: Stack) -> None:

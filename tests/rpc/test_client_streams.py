@@ -15,7 +15,8 @@ from claude_grpc.errors import InvalidRequestError, Violation
 from claude_grpc.rpc.admission import Admission, AdmissionLimits
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.front import Front
-from claude_grpc.rpc.layers import log_call
+from claude_grpc.rpc.layers import observe
+from claude_grpc.telemetry.calls import Telemetry
 from claude_grpc.v1 import files_pb2
 from claude_grpc.v1.files_pb2 import FileChunk, UploadFileRequest
 from claude_grpc.v1.files_pb2_grpc import FilesServiceStub
@@ -148,7 +149,7 @@ async def test_a_request_that_is_no_message_ends_the_call() -> None:
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
 async def test_a_caller_that_leaves_has_not_half_closed(how: str) -> None:
     servicer = Servicer()
-    async with serving(servicer, log_call) as (stub, _):
+    async with serving(servicer, observe(Telemetry())) as (stub, _):
         calls = [stub.UploadFile(timeout=0.3 if how == "deadline" else None) for _ in range(50)]
         for call in calls:
             await call.write(chunks(1)[0])

@@ -130,24 +130,6 @@ async def test_a_download_that_breaks_off_goes_on_where_it_ended(fault: str) -> 
         assert got + rest == content
 
 
-@pytest.mark.parametrize("engine", ["aiohttp", "httpx"])
-@pytest.mark.parametrize("how", ["cancel", "deadline"])
-async def test_a_caller_that_leaves_a_download_closes_the_connection(engine: str, how: str) -> None:
-    async with open_stack(engine=engine) as stack:
-        kept = stack.simulator.add_file("a", bytes(MIB))
-        stack.simulator.script("stall at=100000", path="*/content")
-        request = DownloadFileRequest(file_id=kept.id)
-        call = stack.files.DownloadFile(request, timeout=2 if how == "deadline" else None)
-        await call.read()
-        await call.read()
-        if how == "cancel":
-            call.cancel()
-        exchange = stack.simulator.requests[-1]
-        async with asyncio.timeout(AT_ONCE if how == "cancel" else 2 + AT_ONCE):
-            await stack.simulator.wait_closed(exchange)
-        assert exchange.closed_early
-
-
 async def test_a_reader_that_does_not_read_holds_upstream_up() -> None:
     size = 64 * MIB
     async with open_stack() as stack:

@@ -16,7 +16,8 @@ import pytest
 from claude_grpc.errors import SchemaError, UpstreamConnectionError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.front import Front
-from claude_grpc.rpc.layers import log_call
+from claude_grpc.rpc.layers import observe
+from claude_grpc.telemetry.calls import Telemetry
 from claude_grpc.telemetry.logs import configure_logging
 from claude_grpc.v1 import messages_pb2
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
@@ -110,18 +111,20 @@ async def test_a_handler_sees_its_call_and_sets_trailers() -> None:
 
 @pytest.mark.parametrize("kind", ["CreateMessage", "StreamMessage"])
 async def test_a_bug_gets_out_as_an_id_that_the_log_knows(kind: str, log: StringIO) -> None:
-    async with serving(Servicer(), log_call) as stub:
+    async with serving(Servicer(), observe(Telemetry())) as stub:
         request = messages_pb2.CreateMessageRequest if kind == "CreateMessage" else messages_pb2.StreamMessageRequest
         ended = await drain(getattr(stub, kind)(request(betas=["bug"])))
     assert ended.code is grpc.StatusCode.INTERNAL
     assert CANARY not in ended.message + str(ended.trailers) + str(ended.info)
     [bug] = [line for line in lines(log) if line["level"] == "error"]
     assert bug["error_id"] == ended.info.metadata["errorId"]
-    assert CANARY in bug["exception"]
+    assert "in create_message\n" in bug["where"] or "in stream_message\n" in bug["where"]
+    assert "RuntimeError" in bug["where"]
+    assert CANARY not in log.getvalue()
 
 
 async def test_an_error_after_the_first_message_ends_the_stream_with_its_code(log: StringIO) -> None:
-    async with serving(Servicer(), log_call) as stub:
+    async with serving(Servicer(), observe(Telemetry())) as stub:
         ended = await drain(stub.StreamMessage(messages_pb2.StreamMessageRequest(betas=["error"])))
     assert (ended.types, ended.code) == (["first"], grpc.StatusCode.UNAVAILABLE)
     [line] = [line for line in lines(log) if line["logger"] == "claude_grpc.call"]
@@ -131,7 +134,7 @@ async def test_an_error_after_the_first_message_ends_the_stream_with_its_code(lo
 @pytest.mark.parametrize("what", ["hang", "flood"])
 async def test_a_cancelled_stream_closes_the_servicers_generator(what: str, log: StringIO) -> None:
     servicer = Servicer()
-    async with serving(servicer, log_call) as stub:
+    async with serving(servicer, observe(Telemetry())) as stub:
         call = stub.StreamMessage(messages_pb2.StreamMessageRequest(betas=[what]))
         await call.read()
         await servicer.started.wait()
@@ -142,7 +145,7 @@ async def test_a_cancelled_stream_closes_the_servicers_generator(what: str, log:
 
 async def test_a_deadline_is_told_from_a_cancel(log: StringIO) -> None:
     servicer = Servicer()
-    async with serving(servicer, log_call) as stub:
+    async with serving(servicer, observe(Telemetry())) as stub:
         ended = await drain(stub.StreamMessage(messages_pb2.StreamMessageRequest(betas=["hang"]), timeout=0.3))
         await servicer.closed.wait()
     assert ended.code is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from claude_grpc.simulator import RawAnswer
-from support.stack import Stack, create, drain, open_stack, texts
+from support.stack import Stack, create, drain, open_stack, stream, texts
 
 MOST_IN_ONE_PIECE = 21_333
 LONG = {"max_tokens": MOST_IN_ONE_PIECE + 1}
@@ -23,6 +23,33 @@ async def test_only_a_long_answer_is_streamed_by_upstream(stack: Stack) -> None:
         answer = (await stack.messages.CreateMessage(create(max_tokens=max_tokens))).message
         assert "Why is the sky blue?" in texts(answer.content)
         assert json.loads(stack.simulator.requests[-1].body).get("stream") is streamed
+
+
+@pytest.mark.parametrize(
+    ("extra", "streamed"),
+    [
+        ('{"max_tokens":21334}', True),
+        ('{ "x":"\\ud800", "max_tokens" : 1e400 }', True),
+        ('{"max_tokens":21333}', None),
+        ('{"max_tokens":"21334"}', None),
+        ('{"max_tokens":null}', None),
+    ],
+)
+async def test_so_it_is_when_the_number_stands_in_extra_json(stack: Stack, extra: str, streamed: bool | None) -> None:
+    request = create(extra_json=extra)
+    request.params.ClearField("max_tokens")
+    stack.simulator.script(answer(START, STOP))
+    await drain(stack.messages.CreateMessage(request))
+    assert json.loads(stack.simulator.requests[-1].body).get("stream") is streamed
+
+
+@pytest.mark.parametrize("extra", ["{", "[1]", "[" * 100_000])
+async def test_an_extra_json_that_is_none_is_refused_as_ever(stack: Stack, extra: str) -> None:
+    request = create(extra_json=extra)
+    request.params.ClearField("max_tokens")
+    ended = await drain(stack.messages.CreateMessage(request))
+    assert ended.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert ended.violations.keys() >= {"params.extra_json"}
 
 
 async def test_its_trailers_are_those_of_any_call(stack: Stack) -> None:
@@ -112,3 +139,12 @@ async def test_what_could_not_be_merged_is_told_in_a_trailer(stack: Stack) -> No
     assert ended.trailers["claude-grpc-unmerged-deltas"] == "future_delta"
     ended = await drain(stack.messages.CreateMessage(create(**LONG)))
     assert ended.trailers["claude-grpc-unmerged-deltas"] == f"future_delta,{'x' * 300},zuknftig"[:256]
+
+
+@pytest.mark.parametrize(("final", "trailer"), [(True, "future_delta"), (False, None)])
+async def test_a_stream_tells_it_where_it_sends_the_whole_message(
+    stack: Stack, final: bool, trailer: str | None
+) -> None:
+    ended = await drain(stack.messages.StreamMessage(stream("[[unknown-delta]]", final=final)))
+    assert ended.code is grpc.StatusCode.OK
+    assert ended.trailers.get("claude-grpc-unmerged-deltas") == trailer

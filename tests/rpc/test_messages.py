@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import grpc
 import pytest
 
@@ -137,4 +140,31 @@ async def test_one_wrong_block_does_not_reach_upstream(stack: Stack) -> None:
     request.params.messages[0].ClearField("text")
     request.params.messages[0].content.append(ContentBlock(type="image", text=TextBlock(text="x")))
     assert (await drain(stack.messages.CreateMessage(request))).code is grpc.StatusCode.INVALID_ARGUMENT
+    assert not stack.simulator.requests
+
+
+@pytest.mark.parametrize("part", ["", "params", "call_options", "stream_options", "params.messages[0].content[0]"])
+async def test_a_field_of_a_newer_caller_is_refused_wherever_it_stands(stack: Stack, part: str) -> None:
+    request = stream()
+    request.params.messages[0].ClearField("text")
+    request.params.messages[0].content.add().text.text = "Hi"
+    place: Any = request
+    for step in re.findall(r"[a-z_]+|[0-9]+", part):
+        place = place[int(step)] if step.isdecimal() else getattr(place, step)
+    place.MergeFromString(b"\xfa\x06\x01x")  # field 111, a string
+    ended = await drain(stack.messages.StreamMessage(request))
+    assert ended.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert ended.violations.keys() == {f"{part}.#111".removeprefix(".")}
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+@pytest.mark.parametrize("kind", ["stream", "create"])
+async def test_whether_to_stream_is_the_methods_to_say(stack: Stack, kind: str, value: str) -> None:
+    extra = f'{{"stream":{value}}}'
+    if kind == "stream":
+        ended = await drain(stack.messages.StreamMessage(stream(extra_json=extra)))
+    else:
+        ended = await drain(stack.messages.CreateMessage(create(extra_json=extra)))
+    assert ended.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert ended.violations == {"params.extra_json": "Holds `stream`, which is set without it; leave it out."}
     assert not stack.simulator.requests

@@ -9,8 +9,8 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from claude_grpc.rpc import forward
 from claude_grpc.simulator import RawAnswer, SimulatorOptions
+from claude_grpc.telemetry.metrics import Metrics
 from claude_grpc.v1.gateway_pb2 import BREAKER_STATE_CLOSED, BREAKER_STATE_OPEN, GetServerInfoRequest
 from claude_grpc.v1.messages_pb2 import CountTokensRequest
 from claude_grpc.v1.options_pb2 import CallOptions
@@ -125,7 +125,7 @@ class TestDeadlines:
         self, kind: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counted: list[str] = []
-        monkeypatch.setattr(forward, "count_without_deadline", counted.append)
+        monkeypatch.setattr(Metrics, "rpc_without_deadline", lambda _, method: counted.append(method))
         async with open_stack(default_deadline=0.3) as stack:
             stack.simulator.script("stall at=2")
             ended = await ask(stack, kind)

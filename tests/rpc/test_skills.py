@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import json
@@ -205,31 +204,6 @@ async def test_a_version_needs_the_id_of_its_skill(stack: Stack, skill_id: str, 
 async def test_ids_that_are_none_are_told_together(stack: Stack) -> None:
     ended = await drain(stack.skills.GetSkillVersion(GetSkillVersionRequest(version="..")))
     assert ended.violations.keys() == {"skill_id", "version"}
-
-
-async def test_a_caller_that_leaves_in_the_middle_leaves_no_skill(stack: Stack) -> None:
-    call = stack.skills.CreateSkill()
-    for request in list(skill())[:-1]:
-        await call.write(request)
-    exchange = await stack.simulator.wait_request()
-    call.cancel()
-    async with asyncio.timeout(AT_ONCE):
-        await stack.simulator.wait_closed(exchange)
-    assert exchange.closed_early
-    assert not (await stack.skills.ListSkills(ListSkillsRequest(source="custom"))).skills
-
-
-async def test_a_caller_that_leaves_a_download_closes_the_connection(stack: Stack) -> None:
-    created = (await stack.skills.CreateSkill(skill())).skill
-    stack.simulator.script("stall at=100", path="*/content")
-    request = DownloadSkillVersionRequest(skill_id=created.id, version=created.latest_version_id)
-    call = stack.skills.DownloadSkillVersion(request)
-    await call.read()
-    exchange = stack.simulator.requests[-1]
-    call.cancel()
-    async with asyncio.timeout(AT_ONCE):
-        await stack.simulator.wait_closed(exchange)
-    assert exchange.closed_early
 
 
 @pytest.mark.parametrize("fault", ["reset at=100", "truncate at=100"])

@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from claude_grpc.simulator import SimulatorOptions
-from claude_grpc.v1.content_pb2 import ContentBlock, DocumentBlock
+from claude_grpc.v1.content_pb2 import ContentBlock
 from claude_grpc.v1.files_pb2 import DeleteFileRequest, FileChunk, UploadFileHeader, UploadFileRequest
 from claude_grpc.v1.files_pb2_grpc import FilesServiceStub
 from claude_grpc.v1.messages_pb2 import ROLE_USER, CreateMessageRequest, InputMessage
@@ -61,13 +61,31 @@ async def test_a_file_that_is_sent_byte_by_byte_is_the_same(stack: Stack) -> Non
     assert stack.simulator.files[file.id].content.sha256 == hashlib.sha256(b"hello world").hexdigest()
 
 
-async def test_a_message_can_name_the_file(stack: Stack) -> None:
-    file = (await stack.files.UploadFile(upload(b"%PDF-1.7", filename="a.pdf", mime_type="application/pdf"))).file
-    block = ContentBlock(document=DocumentBlock())
-    block.document.source.file.file_id = file.id
-    request = CreateMessageRequest(params=params())
+def naming(kind: str, file_id: str) -> ContentBlock:
+    block = ContentBlock()
+    if kind == "container_upload":
+        block.container_upload.file_id = file_id
+    else:
+        getattr(block, kind).source.file.file_id = file_id
+    return block
+
+
+@pytest.mark.parametrize("betas", [[], ["files-api-2025-04-14"]], ids=["today", "old beta"])
+@pytest.mark.parametrize(
+    ("kind", "mime_type"),
+    [("document", "application/pdf"), ("image", "image/png"), ("container_upload", "text/csv")],
+)
+async def test_a_message_can_name_the_file(stack: Stack, kind: str, mime_type: str, betas: list[str]) -> None:
+    file = (await stack.files.UploadFile(upload(b"some", filename="a", mime_type=mime_type, betas=betas))).file
+    assert (file.filename, file.mime_type, file.size_bytes) == ("a", mime_type, 4)
+    block = naming(kind, file.id)
+    request = CreateMessageRequest(params=params(), betas=betas)
+    if kind == "container_upload":
+        tool = request.params.tools.add(type="code_execution_20260521")
+        tool.code_execution.name = "code_execution"
     request.params.messages[0].CopyFrom(InputMessage(role=ROLE_USER, content=[block]))
     await stack.messages.CreateMessage(request)
+    assert json.loads(stack.simulator.requests[-1].body)["messages"][0]["content"][0]["type"] == kind
     await stack.files.DeleteFile(DeleteFileRequest(file_id=file.id))
     ended = await drain(stack.messages.CreateMessage(request))
     assert ended.code in {grpc.StatusCode.NOT_FOUND, INVALID}
@@ -195,7 +213,8 @@ async def test_a_file_beyond_the_limit_is_refused_at_the_chunk_that_passes_it() 
 @pytest.mark.parametrize("told", [False, True])
 async def test_what_upstream_refuses_while_it_is_sent_ends_the_call(told: bool) -> None:
     async with open_stack(SimulatorOptions(max_file_bytes=MIB)) as stack:
-        content = bytes(4 * MIB)
+        # It fits into the gateway's window: grpc.aio takes a write that the end of its call meets for its own failure.
+        content = bytes(3 * MIB // 2)
         ended = await drain(stack.files.UploadFile(upload(content, **({"size_bytes": len(content)} if told else {}))))
         assert (ended.code, ended.info.reason) == (INVALID, "REQUEST_TOO_LARGE")
         assert ended.info.domain == "api.anthropic.com"
@@ -233,28 +252,25 @@ async def test_an_upload_that_has_begun_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize("engine", ["aiohttp", "httpx"])
-@pytest.mark.parametrize(("how", "told"), [("cancel", False), ("cancel", True), ("deadline", False)])
-async def test_a_caller_that_leaves_in_the_middle_leaves_no_file_and_no_connection(
-    engine: str, how: str, told: bool
-) -> None:
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_caller_that_leaves_in_the_middle_has_not_sent_a_whole_request(engine: str, told: bool) -> None:
     async with raw_upstreams() as serve:
 
         async def script(peer: Peer) -> None:
             await peer.request()
 
-        size = MIB if how == "deadline" else 3 * MIB
+        size = 3 * MIB
         upstream = await serve(script)
         async with gateway_before(upstream.url, engine=engine) as (_, channel):
-            call = FilesServiceStub(channel).UploadFile(timeout=2 if how == "deadline" else None)  # type: ignore[no-untyped-call]
+            call = FilesServiceStub(channel).UploadFile()  # type: ignore[no-untyped-call]
             for request in upload(bytes(size), **({"size_bytes": size} if told else {})):
                 await call.write(request)
             peer = await upstream.peer()
             while peer.received < size:
                 await asyncio.sleep(0.01)
             assert not peer.task.done()
-            if how == "cancel":
-                call.cancel()
-            async with asyncio.timeout(AT_ONCE if how == "cancel" else 2 + AT_ONCE):
+            call.cancel()
+            async with asyncio.timeout(AT_ONCE):
                 await peer.closed
             assert not peer.task.done(), "the request must not have been whole"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from claude_grpc.errors import (
+    DrainingError,
     UpstreamConnectionError,
     UpstreamContext,
     UpstreamError,
@@ -22,6 +23,7 @@ from claude_grpc.errors import (
 from claude_grpc.rpc import watches
 from claude_grpc.rpc.watches import State, Watches
 from claude_grpc.simulator import SimulatorOptions
+from claude_grpc.telemetry.calls import CallTelemetry
 from claude_grpc.v1.batches_pb2 import (
     MESSAGE_BATCH_STATE_ENDED,
     MESSAGE_BATCH_STATE_IN_PROGRESS,
@@ -38,6 +40,8 @@ from support.stack import Stack, drain, open_stack, params
 AT_ONCE = 1.0
 RUNNING, ENDED = MESSAGE_BATCH_STATE_IN_PROGRESS, MESSAGE_BATCH_STATE_ENDED
 
+someone = CallTelemetry.silent
+
 
 class Upstream:
     """Answers polls as the test says, and is where they sleep."""
@@ -53,7 +57,7 @@ class Upstream:
         self._asleep: asyncio.Future[None] | None = None
         self._sleeping = asyncio.Event()
 
-    async def poll(self) -> State:
+    async def poll(self, _: Collection[CallTelemetry] = ()) -> State:
         self.polls += 1
         self.polling += 1
         assert self.polling == 1
@@ -111,7 +115,7 @@ async def settle() -> None:
 
 async def test_a_batch_that_has_ended_is_told_once() -> None:
     upstream = Upstream(ended())
-    read = await follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll))
+    read = await follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll, someone()))
     assert states(read) == [ENDED]
     assert read[0][1].request_id == "req_1"
     assert (upstream.polls, upstream.pauses) == (1, [])
@@ -119,7 +123,7 @@ async def test_a_batch_that_has_ended_is_told_once() -> None:
 
 async def test_only_changes_are_told_and_the_poll_backs_off_and_hurries_after_one() -> None:
     upstream = Upstream(*[running()] * 4, running(2), *[running(2)] * 12, ended())
-    watching = asyncio.ensure_future(follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll)))
+    watching = asyncio.ensure_future(follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll, someone())))
     for _ in range(17):
         await upstream.wake()
     read = await watching
@@ -140,7 +144,7 @@ async def test_only_changes_are_told_and_the_poll_backs_off_and_hurries_after_on
 async def test_upstreams_own_wish_is_heeded_within_reason(asked: str, pause: float) -> None:
     upstream = Upstream(running(), ended())
     upstream.headers = {"retry-after": asked}
-    watching = asyncio.ensure_future(follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll)))
+    watching = asyncio.ensure_future(follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll, someone())))
     await upstream.wake()
     assert states(await watching) == [RUNNING, ENDED]
     assert upstream.pauses == [pause]
@@ -149,7 +153,7 @@ async def test_upstreams_own_wish_is_heeded_within_reason(asked: str, pause: flo
 async def test_two_hundred_watchers_cause_one_poll_at_a_time_and_all_see_the_end() -> None:
     upstream = Upstream(running(), running(), running(2), ended())
     hub = Watches(sleep=upstream.sleep)
-    everybody = [asyncio.ensure_future(follow(hub.watch("b", upstream.poll))) for _ in range(200)]
+    everybody = [asyncio.ensure_future(follow(hub.watch("b", upstream.poll, someone()))) for _ in range(200)]
     for _ in range(3):
         await upstream.wake()
     for read in await asyncio.gather(*everybody):
@@ -161,10 +165,10 @@ async def test_two_hundred_watchers_cause_one_poll_at_a_time_and_all_see_the_end
 async def test_who_comes_later_gets_the_state_at_once_without_a_poll() -> None:
     upstream = Upstream(running())
     hub = Watches(sleep=upstream.sleep)
-    first = hub.watch("b", upstream.poll)
+    first = hub.watch("b", upstream.poll, someone())
     await anext(first)
     await upstream._sleeping.wait()
-    later = hub.watch("b", upstream.poll)
+    later = hub.watch("b", upstream.poll, someone())
     batch, _ = await anext(later)
     assert (batch.state, upstream.polls) == (RUNNING, 1)
     await first.aclose()
@@ -177,8 +181,8 @@ async def test_who_comes_later_gets_the_state_at_once_without_a_poll() -> None:
 async def test_other_batches_and_other_callers_have_polls_of_their_own() -> None:
     first, second = Upstream(ended()), Upstream(running(), ended())
     hub = Watches(sleep=second.sleep)
-    watching = asyncio.ensure_future(follow(hub.watch(("b", ()), second.poll)))
-    assert states(await follow(hub.watch(("b", ("x",)), first.poll))) == [ENDED]
+    watching = asyncio.ensure_future(follow(hub.watch(("b", ()), second.poll, someone())))
+    assert states(await follow(hub.watch(("b", ("x",)), first.poll, someone()))) == [ENDED]
     await second.wake()
     assert states(await watching) == [RUNNING, ENDED]
 
@@ -186,7 +190,7 @@ async def test_other_batches_and_other_callers_have_polls_of_their_own() -> None
 async def test_the_last_to_leave_stops_the_polling() -> None:
     upstream = Upstream(running())
     hub = Watches(sleep=upstream.sleep)
-    watchers = [hub.watch("b", upstream.poll) for _ in range(3)]
+    watchers = [hub.watch("b", upstream.poll, someone()) for _ in range(3)]
     for each in watchers:
         await anext(each)
     await upstream.wake()
@@ -206,7 +210,7 @@ async def test_the_last_to_leave_stops_the_polling() -> None:
 async def test_a_cancelled_watcher_leaves_too() -> None:
     upstream = Upstream()
     hub = Watches(sleep=upstream.sleep)
-    watching = asyncio.ensure_future(follow(hub.watch("b", upstream.poll)))
+    watching = asyncio.ensure_future(follow(hub.watch("b", upstream.poll, someone())))
     await settle()
     assert upstream.polling == 1
     watching.cancel()
@@ -218,7 +222,7 @@ async def test_a_cancelled_watcher_leaves_too() -> None:
 
 async def test_who_is_slow_misses_what_was_in_between_and_never_the_end() -> None:
     upstream = Upstream(running(1), running(2), running(3), ended())
-    watching = Watches(sleep=upstream.sleep).watch("b", upstream.poll)
+    watching = Watches(sleep=upstream.sleep).watch("b", upstream.poll, someone())
     await anext(watching)
     for _ in range(3):
         await upstream.wake()
@@ -229,18 +233,18 @@ async def test_who_is_slow_misses_what_was_in_between_and_never_the_end() -> Non
 async def test_a_batch_is_asked_after_anew_when_it_was_watched_before() -> None:
     upstream = Upstream(ended(), ended())
     hub = Watches(sleep=upstream.sleep)
-    await follow(hub.watch("b", upstream.poll))
-    await follow(hub.watch("b", upstream.poll))
+    await follow(hub.watch("b", upstream.poll, someone()))
+    await follow(hub.watch("b", upstream.poll, someone()))
     assert upstream.polls == 2
 
 
 async def test_who_comes_after_the_end_and_before_the_others_left_asks_anew() -> None:
     upstream = Upstream(ended(), ended())
     hub = Watches(sleep=upstream.sleep)
-    first = hub.watch("b", upstream.poll)
+    first = hub.watch("b", upstream.poll, someone())
     await anext(first)
     await settle()
-    assert states(await follow(hub.watch("b", upstream.poll))) == [ENDED]
+    assert states(await follow(hub.watch("b", upstream.poll, someone()))) == [ENDED]
     await first.aclose()
     assert upstream.polls == 2
     assert not hub._watched
@@ -263,7 +267,7 @@ PASSING: list[UpstreamError] = [
 @pytest.mark.parametrize("failure", PASSING, ids=str)
 async def test_a_failure_that_passes_is_not_told(failure: UpstreamError) -> None:
     upstream = Upstream(running(), failure, failure, running(), failure, ended())
-    watching = asyncio.ensure_future(follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll)))
+    watching = asyncio.ensure_future(follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll, someone())))
     for _ in range(5):
         await upstream.wake()
     assert states(await watching) == [RUNNING, ENDED]
@@ -271,7 +275,7 @@ async def test_a_failure_that_passes_is_not_told(failure: UpstreamError) -> None
 
 async def test_a_failure_that_does_not_pass_is_told_after_the_fifth_time() -> None:
     upstream = Upstream(running(), *[UpstreamConnectionError("gone")] * 5)
-    watching = asyncio.ensure_future(follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll)))
+    watching = asyncio.ensure_future(follow(Watches(sleep=upstream.sleep).watch("b", upstream.poll, someone())))
     for _ in range(5):
         await upstream.wake()
     with pytest.raises(UpstreamConnectionError, match="gone"):
@@ -283,7 +287,7 @@ async def test_a_failure_that_does_not_pass_is_told_after_the_fifth_time() -> No
 async def test_any_other_failure_is_told_to_all_at_once(failure: UpstreamError) -> None:
     upstream = Upstream(running(), failure)
     hub = Watches(sleep=upstream.sleep)
-    everybody = [asyncio.ensure_future(follow(hub.watch("b", upstream.poll))) for _ in range(5)]
+    everybody = [asyncio.ensure_future(follow(hub.watch("b", upstream.poll, someone()))) for _ in range(5)]
     await upstream.wake()
     outcomes = await asyncio.gather(*everybody, return_exceptions=True)
     assert outcomes == [failure] * 5
@@ -292,11 +296,42 @@ async def test_any_other_failure_is_told_to_all_at_once(failure: UpstreamError) 
 
 @pytest.mark.parametrize("failure", [status_error(529), RuntimeError("bug")], ids=str)
 async def test_the_first_poll_s_failure_is_told_whatever_it_is(failure: Any) -> None:
-    async def poll() -> State:
+    async def poll(_: Collection[CallTelemetry]) -> State:
         raise failure
 
     with pytest.raises(type(failure)):
-        await follow(Watches().watch("b", poll))
+        await follow(Watches().watch("b", poll, someone()))
+
+
+async def test_a_drain_ends_all_who_watch_and_all_who_come_later() -> None:
+    upstream = Upstream(running())
+    hub = Watches(sleep=upstream.sleep)
+    told, waiting = hub.watch("b", upstream.poll, someone()), hub.watch("c", Upstream().poll, someone())
+    await anext(told)
+    first = asyncio.ensure_future(anext(waiting))
+    await upstream._sleeping.wait()
+    hub.drain()
+    for watching, partial in (
+        (follow(told), True),
+        (first, False),
+        (follow(hub.watch("b", upstream.poll, someone())), False),
+    ):
+        with pytest.raises(DrainingError) as raised:
+            await watching
+        assert (raised.value.partial, raised.value.retry_after) == (partial, 0.1)
+    await settle()
+    assert upstream.polls == 1
+    assert not hub._watched
+
+
+async def test_a_drain_takes_the_end_from_nobody() -> None:
+    upstream = Upstream(ended())
+    hub = Watches(sleep=upstream.sleep)
+    watching = hub.watch("b", upstream.poll, someone())
+    await anext(watching)
+    await settle()
+    hub.drain()
+    assert await follow(watching) == []
 
 
 # Through the whole gateway.
@@ -354,24 +389,6 @@ async def test_callers_that_leave_stop_the_polling() -> None:
             await asyncio.sleep(0.3)
 
 
-@pytest.mark.parametrize("engine", ["aiohttp", "httpx"])
-@pytest.mark.parametrize("how", ["cancel", "deadline"])
-async def test_the_last_caller_that_leaves_closes_the_connection(engine: str, how: str) -> None:
-    async with open_stack(OPTIONS, engine=engine) as stack:
-        batch_id = await create(stack)
-        stack.simulator.script("slow-headers")
-        request = WatchMessageBatchRequest(batch_id=batch_id)
-        call = stack.batches.WatchMessageBatch(request, timeout=2 if how == "deadline" else None)
-        reading = asyncio.ensure_future(drain(call))
-        exchange = await stack.simulator.wait_request(2)
-        if how == "cancel":
-            call.cancel()
-        async with asyncio.timeout(AT_ONCE if how == "cancel" else 2 + AT_ONCE):
-            await stack.simulator.wait_closed(exchange)
-        assert exchange.closed_early
-        await asyncio.wait([reading])
-
-
 @pytest.mark.usefixtures("_quick")
 async def test_a_batch_that_is_deleted_is_not_found_any_more() -> None:
     async with open_stack(OPTIONS) as stack:
@@ -384,6 +401,17 @@ async def test_a_batch_that_is_deleted_is_not_found_any_more() -> None:
         assert (await drain(call)).code is grpc.StatusCode.NOT_FOUND
         stack.simulator.advance_batches()
         await stack.batches.DeleteMessageBatch(DeleteMessageBatchRequest(batch_id=batch_id))
+
+
+async def test_a_drain_waits_for_no_batch_and_sends_its_watchers_elsewhere() -> None:
+    async with open_stack(OPTIONS, drain_delay=0.1, drain_grace=30) as stack:
+        call = stack.batches.WatchMessageBatch(WatchMessageBatchRequest(batch_id=await create(stack)))
+        assert (await anext(aiter(call))).batch.state == RUNNING
+        async with asyncio.timeout(10):
+            ended, _ = await asyncio.gather(drain(call), stack.gateway.drain())
+        assert (ended.code, ended.info.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
+        assert (ended.info.domain, ended.info.metadata["safeToRetry"]) == ("claude-grpc", "true")
+        assert ended.retry_seconds == 0.1
 
 
 async def test_what_is_no_batch_is_refused(stack: Stack) -> None:

@@ -54,7 +54,8 @@ ANY_JSON = [
     "[]",
     '["a", 5]',
     "[[{}]]",
-    '[{"type":"text","text":""}]',
+    '[[{"a":1}], 1.50]',
+    # No list of objects: for `messages` it would be turns, without what a request's turns must have.
 ]
 UNKNOWN_KEYS = ["x", "y_new", "é", "type_", "extra_json", ""]
 SPACES = ["", "", " ", "\n\t"]

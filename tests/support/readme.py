@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from google.protobuf.descriptor import Descriptor
 
 from claude_grpc.codec.schema import ObjectSchema, UnionSchema, read_schema
-from claude_grpc.server import _SERVICES
+from claude_grpc.services import SERVICES
 from claude_grpc.v1 import messages_pb2
 
 BEGIN = "<!-- made from the protos by `make golden` -->"
@@ -25,7 +25,7 @@ def supported() -> str:
 
 
 def _rows() -> Iterator[tuple[str, list[str]]]:
-    for service in _SERVICES.values():
+    for service in SERVICES.values():
         yield service.name, [method.name for method in service.methods]
     params = messages_pb2.MessageParams.DESCRIPTOR
     yield "Parameters", _keys(params)

@@ -11,7 +11,8 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from claude_grpc.config import Settings
-from claude_grpc.server import Gateway, open_gateway
+from claude_grpc.gateway import Gateway
+from claude_grpc.server import open_gateway
 from claude_grpc.simulator import Simulator, SimulatorOptions
 from claude_grpc.v1.batches_pb2_grpc import BatchesServiceStub
 from claude_grpc.v1.content_pb2 import ContentBlock
@@ -61,6 +62,11 @@ async def open_stack(options: SimulatorOptions | None = None, **settings: Any) -
     """A stack with these settings over those that suit a test."""
     async with Simulator(options) as simulator, gateway_before(simulator.base_url, **settings) as (gateway, channel):
         yield Stack(simulator, gateway, channel, *(stub(channel) for stub in _STUBS))
+
+
+def over(stack: Stack, channel: grpc.aio.Channel) -> Stack:
+    """The same, called over another channel."""
+    return Stack(stack.simulator, stack.gateway, channel, *(stub(channel) for stub in _STUBS))
 
 
 @asynccontextmanager

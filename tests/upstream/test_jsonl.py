@@ -4,11 +4,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_grpc.errors import UpstreamProtocolError
 from claude_grpc.upstream import JSONLDecoder
+from support.properties import properties
 
 RESULTS = (
     b'{"custom_id":"a","result":{"type":"canceled"}}\n'
@@ -17,7 +18,6 @@ RESULTS = (
     b' {"custom_id":"\xc3\xa9 \xe2\x80\xa8 \x0b\x1c","result":null} \n'
     b'{"custom_id":"last"}'
 )
-properties = settings(deadline=None, derandomize=True, database=None)
 
 
 def decode(*pieces: bytes, **options: Any) -> list[bytes]:

@@ -8,10 +8,11 @@ from urllib.parse import unquote
 
 import pytest
 from aiohttp.multipart import content_disposition_filename, parse_content_disposition
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_grpc.upstream import MultipartForm
+from support.properties import properties
 
 PLAIN = ["report.pdf", "a b;c=d,e.txt", "~!#$&'()*+@[]^`{|}.x", "my-skill/SKILL.md", ""]
 ENCODED = {
@@ -60,7 +61,7 @@ def test_any_other_name_is_escaped_and_told_exactly(name: str, escaped: str) -> 
     assert part.get_payload() == "x"
 
 
-@settings(deadline=None, derandomize=True, database=None)
+@properties
 @given(name=st.text(st.characters(codec="utf-8")), value=st.text("aé\r\n-b"))
 def test_no_name_and_no_value_leaves_its_place(name: str, value: str) -> None:
     form = MultipartForm()

@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_grpc.upstream import Outcome, RetryPolicy
+from support.properties import properties
 
 NOW = 1_445_412_400.0  # Wed, 21 Oct 2015 07:26:40 GMT
 OVERLOADED = Outcome(status=529)
-properties = settings(deadline=None, derandomize=True, database=None)
 
 
 def policy(**options: Any) -> RetryPolicy:

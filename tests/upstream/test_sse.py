@@ -5,11 +5,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_grpc.errors import UpstreamProtocolError
 from claude_grpc.upstream import ServerSentEvent, SSEDecoder
+from support.properties import properties
 
 MESSAGE = (
     b'event: message_start\ndata: {"type":"message_start","message":{"id":"msg_1","content":[]}}\n\n'
@@ -22,7 +23,6 @@ MESSAGE = (
     b"event: two\ndata: a\ndata: b\n\n"
     b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 )
-properties = settings(deadline=None, derandomize=True, database=None)
 
 
 def decode(*pieces: bytes, **options: Any) -> list[ServerSentEvent]:

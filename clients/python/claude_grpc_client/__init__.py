@@ -27,6 +27,7 @@ from claude_grpc_client.files import Files
 from claude_grpc_client.messages import Turn, turn, user
 from claude_grpc_client.models import Models
 from claude_grpc_client.sync import Client, MessageStream
+from claude_grpc_client.timing import Timing
 
 __all__ = [
     "AsyncClient",
@@ -47,6 +48,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitedError",
+    "Timing",
     "Turn",
     "UnavailableError",
     "UnimplementedError",

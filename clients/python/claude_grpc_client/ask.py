@@ -16,6 +16,7 @@ from claude_grpc_client.errors import ClaudeError, UnavailableError
 from claude_grpc_client.events import text_of, thinking_of
 from claude_grpc_client.messages import user
 from claude_grpc_client.sync import Client
+from claude_grpc_client.timing import Timing
 
 __all__ = ["DEFAULT_MODEL", "add_arguments", "run"]
 
@@ -109,7 +110,7 @@ def _ask(client: Client, params: MessageParams) -> None:
                 transcript.write("answer", text_of(event))
         finally:
             transcript.end_line()
-        _print_dim(_summary(stream.final_message(), stream.request_id), sys.stderr)
+        _print_dim(_summary(stream.final_message(), stream.request_id, stream.timing), sys.stderr)
 
 
 class _Transcript:
@@ -150,12 +151,13 @@ class _Transcript:
         print(text, end="", file=self._out, flush=True)
 
 
-def _summary(message: AssistantMessage, request_id: str) -> str:
+def _summary(message: AssistantMessage, request_id: str, timing: Timing | None) -> str:
     usage = message.usage
+    spent = f" | {timing.total / 1e6:.2f} s, {timing.gateway / 1e3:.1f} ms of it the gateway's" if timing else ""
     return (
         f"{message.stop_reason_raw} | tokens: {usage.input_tokens} in, {usage.output_tokens} out, "
         f"{usage.cache_read_input_tokens} from cache, {usage.cache_creation_input_tokens} to cache"
-        f" | request {request_id or 'unknown'}"
+        f" | request {request_id or 'unknown'}{spent}"
     )
 
 

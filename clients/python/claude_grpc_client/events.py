@@ -12,6 +12,7 @@ import grpc
 
 from claude_grpc.v1.messages_pb2 import AssistantMessage, StreamMessageResponse
 from claude_grpc_client.errors import ClaudeError, InternalError, text_trailers
+from claude_grpc_client.timing import Timing, read_timing
 
 __all__ = ["StreamState", "text_of", "thinking_of"]
 
@@ -51,6 +52,11 @@ class StreamState:
         self.request_id = ""
         self._failure: ClaudeError | None = None
         self._message: AssistantMessage | None = None
+
+    @property
+    def timing(self) -> Timing | None:
+        """How the gateway spent the call's time; None until the stream has ended, or if it was not told."""
+        return read_timing(self.trailers)
 
     def take(self, event: StreamMessageResponse) -> StreamMessageResponse:
         """Note an event and return it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import grpc
 
@@ -58,12 +60,12 @@ class Files:
 
         Args:
             file_id: The file.
-            path: Written anew.
+            path: Written anew, when all is there; what was there before stays until then.
             received: Told how many bytes are there, and of how many.
         """
         request = files_pb2.DownloadFileRequest(file_id=file_id)
         metadata = files_pb2.FileMetadata()
-        with path.open("wb") as file:
+        with _written_anew(path) as file:
             for part in read_on(lambda: self._stub.DownloadFile(request, timeout=self._timeout)):
                 if part.HasField("file"):
                     metadata = part.file
@@ -90,6 +92,22 @@ class Files:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+
+@contextmanager
+def _written_anew(path: Path) -> Iterator[IO[bytes]]:
+    if path.exists() and not path.is_file():  # a pipe or a device, which nothing can take the place of
+        with path.open("wb") as file:
+            yield file
+        return
+    path = path.resolve()
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _chunks(

@@ -75,14 +75,17 @@ def run(arguments: argparse.Namespace) -> int:
             status: int = arguments.action(channel, arguments)
             return status
     except ClaudeError as error:
-        violations = "".join(f"; {field}: {text}" for field, text in error.violations)
+        # The gateway's own message has them already, as long as they fit.
+        violations = "".join(f"; {field}: {text}" for field, text in error.violations if text not in error.message)
         request = f" (request {error.request_id})" if error.request_id else ""
         return _complain(f"{error.code.name}: {error.message}{violations}{request}", 1)
     except BrokenPipeError:
         # Who read the output has seen enough. What is still buffered would raise again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (_InputError, OSError) as error:
+    except OSError as error:
+        return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2)
+    except _InputError as error:
         return _complain(str(error), 2)
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -23,6 +23,7 @@ from claude_grpc_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, open_cha
 from claude_grpc_client.errors import from_rpc_error
 from claude_grpc_client.events import StreamState, text_of
 from claude_grpc_client.messages import build_request, build_stream_request
+from claude_grpc_client.timing import Timing
 
 __all__ = ["Client", "MessageStream"]
 
@@ -181,3 +182,8 @@ class MessageStream:
     def trailers(self) -> Mapping[str, str]:
         """The response's trailers, such as ``anthropic-ratelimit-*``; empty until the stream has ended."""
         return self._state.trailers
+
+    @property
+    def timing(self) -> Timing | None:
+        """How the gateway spent the call's time; None until the stream has ended, or if it was not told."""
+        return self._state.timing

@@ -16,11 +16,11 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from claude_grpc.codec import rawjson
-from claude_grpc.codec.newer import refuse_newer_fields
+from claude_grpc.codec.newer import note_newer_fields
 from claude_grpc.codec.rawjson import Members, Raw
 from claude_grpc.codec.schema import Arm, FieldSchema, Kind, ObjectSchema, UnionSchema, family_of, read_schema, set_test
 from claude_grpc.codec.times import parse_time
-from claude_grpc.codec.values import Pieces, Writer, quote, scalar_writer
+from claude_grpc.codec.values import Pause, Pieces, Writer, quote, scalar_writer
 from claude_grpc.codec.violations import Path, Violations
 
 __all__ = ["Encoder"]
@@ -32,10 +32,15 @@ class Encoder:
     Args:
         descriptor: The messages' type.
         counting: Leave out the fields that only creating a message uses.
+        pause: Called again and again within a value of over 256 KiB; may let others have their turn.
+        reserved: A key that the messages' own extra must not hold, since the gateway sets it.
     """
 
-    def __init__(self, descriptor: Descriptor, *, counting: bool = False) -> None:
-        self._plan = _Plans(counting)[descriptor]
+    def __init__(
+        self, descriptor: Descriptor, *, counting: bool = False, pause: Pause = lambda: None, reserved: str = ""
+    ) -> None:
+        self._pause = pause
+        self._plan = _Plans(counting, pause, (descriptor, reserved))[descriptor]
 
     def encode(self, message: Message, violations: Violations, *, path: str = "", first: bytes = b"") -> bytes:
         """The message as one JSON object; of use only if no violation was found.
@@ -47,10 +52,9 @@ class Encoder:
             first: Members to be written before all others, as ``"key":value``.
         """
         place: Path = (None, path) if path else None
-        refuse_newer_fields(message, place, violations)
-        pieces: Pieces = []
+        pieces = Pieces()
         self._plan.write(message, pieces, place, violations, first)
-        return b"".join(pieces)
+        return pieces.join(self._pause)
 
 
 class _Plan(Protocol):
@@ -61,21 +65,29 @@ class _Plan(Protocol):
 class _Plans(dict[Descriptor, _Plan]):
     """The plans of one encoder. A plan is entered before it is compiled, for messages contain each other."""
 
-    def __init__(self, counting: bool) -> None:
+    def __init__(self, counting: bool, pause: Pause, reserved: tuple[Descriptor, str]) -> None:
         super().__init__()
         self.counting = counting
+        self.pause = pause
+        self._reserved = reserved
 
     def __missing__(self, descriptor: Descriptor) -> _Plan:
         schema = read_schema(descriptor)
-        plan = _UnionPlan(schema) if isinstance(schema, UnionSchema) else _ObjectPlan(schema)
+        plan: _Plan
+        if isinstance(schema, UnionSchema):
+            plan = _UnionPlan(schema)
+        else:
+            root, reserved = self._reserved
+            plan = _ObjectPlan(schema, reserved if descriptor is root else "")
         self[descriptor] = plan
         plan.compile(self)
         return plan
 
 
 class _ObjectPlan:
-    def __init__(self, schema: ObjectSchema) -> None:
+    def __init__(self, schema: ObjectSchema, reserved: str) -> None:
         self._schema = schema
+        self._reserved = {reserved} if reserved else set()
         self._extra = schema.extra
         self._constant = _type_member(schema.type) if schema.type else b""
         self._before_extra = self._after_extra = _Members(())
@@ -91,11 +103,12 @@ class _ObjectPlan:
         self._after_extra = _Members(member for at, member in members if at >= schema.extra_at)
 
     def write(self, message: Message, out: Pieces, path: Path, violations: Violations, first: bytes = b"") -> None:
+        note_newer_fields(message, path, violations)
         first = first or self._constant
         out.append(b"{" + first)
         start = len(out)
         extra = getattr(message, self._extra).strip() if self._extra else ""
-        taken = self._keys_of(extra, path, violations) if extra else {}
+        taken = self._keys_of(extra, first, path, violations) if extra else {}
         self._before_extra.write(message, out, path, violations, taken)
         if taken:
             out.append(b"," + extra[1:-1].encode())
@@ -104,7 +117,7 @@ class _ObjectPlan:
             out[start] = out[start][1:]  # every member brings its comma; the first one has nothing before it
         out.append(b"}")
 
-    def _keys_of(self, extra: str, path: Path, violations: Violations) -> Members:
+    def _keys_of(self, extra: str, first: bytes, path: Path, violations: Violations) -> Members:
         try:
             members = rawjson.split_object(extra.encode())
         except (ValueError, RecursionError) as error:
@@ -113,8 +126,9 @@ class _ObjectPlan:
         if members is None:
             violations.add((path, self._extra), "Must be a JSON object, not another kind of value.")
             return {}
-        if self._constant and "type" in members:
-            violations.add((path, self._extra), "Holds `type`, which the message itself sets; leave it out.")
+        set_already = self._reserved | (rawjson.split_object(b"{" + first + b"}") or {}).keys()
+        for key in sorted(set_already & members.keys()):
+            violations.add((path, self._extra), f"Holds `{key}`, which is set without it; leave it out.")
         return members
 
 
@@ -216,6 +230,7 @@ class _UnionPlan:
         violations: Violations,
         first: bytes = b"",  # noqa: ARG002 # nobody has members to put before a union's
     ) -> None:
+        note_newer_fields(message, path, violations)
         schema = self._schema
         name = message.WhichOneof(schema.oneof)
         given = getattr(message, schema.discriminator)
@@ -258,7 +273,7 @@ def _type_member(tag: str) -> bytes:
 
 def _writer(field: FieldSchema, plans: _Plans) -> Writer:
     if field.message is None:
-        return scalar_writer(field)
+        return scalar_writer(field, plans.pause)
     name, plan = field.name, plans[field.message]
     if field.keyed_by:
         return _keyed_writer(name, field.keyed_by, plan)

@@ -7,7 +7,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from claude_grpc.codec.violations import Path, Violations
 
-__all__ = ["refuse_newer_fields"]
+__all__ = ["note_newer_fields", "refuse_newer_fields"]
 
 
 def refuse_newer_fields(message: Message, path: Path, violations: Violations) -> None:
@@ -22,13 +22,21 @@ def refuse_newer_fields(message: Message, path: Path, violations: Violations) ->
         _note(message, path, violations)
 
 
-def _note(message: Message, path: Path, violations: Violations) -> None:
-    for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined] # its types do not say that it is iterable
+def note_newer_fields(message: Message, path: Path, violations: Violations) -> None:
+    """Note each unknown field of the message itself, not of those in it."""
+    newer = UnknownFieldSet(message)
+    if not len(newer):  # almost always
+        return
+    for unknown in newer:  # type: ignore[attr-defined] # its types do not say that it is iterable
         violations.add(
             (path, f"#{unknown.field_number}"),
             f"{type(message).DESCRIPTOR.name} has no field {unknown.field_number} in this gateway's version, which is "
             "older than the caller's; use extra_json or opaque_json, or update the gateway.",
         )
+
+
+def _note(message: Message, path: Path, violations: Violations) -> None:
+    note_newer_fields(message, path, violations)
     for field, value in message.ListFields():
         if field.message_type is None:
             continue

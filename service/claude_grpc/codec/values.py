@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import msgspec
@@ -18,10 +19,34 @@ from claude_grpc.codec.schema import FieldSchema, Kind
 from claude_grpc.codec.times import render_time
 from claude_grpc.codec.violations import Path, Violations
 
-__all__ = ["Pieces", "Writer", "quote", "scalar_writer"]
+__all__ = ["Pause", "Pieces", "Writer", "quote", "scalar_writer"]
 
-Pieces = list[bytes]
-"""JSON text in pieces, to be joined once at the end."""
+Pause = Callable[[], None]
+"""Called between the slices of a large value."""
+
+# So much base64 takes a third of a millisecond. A multiple of three, so that slices need no padding between them.
+_SLICE = 3 * 87_381
+
+
+class Pieces(list[bytes]):
+    """JSON text in pieces, to be joined once at the end; ``is_large`` says whether a large value is among them."""
+
+    is_large = False
+
+    def join(self, pause: Pause) -> bytes:
+        """The whole text. The pieces are given up."""
+        if not self.is_large:
+            return b"".join(self)
+        # Not in one go: new memory costs more than the copying.
+        whole = BytesIO()
+        self.reverse()
+        while self:
+            piece = self.pop()
+            whole.write(piece)
+            if len(piece) >= _SLICE:
+                pause()
+        return whole.getvalue()
+
 
 Writer = Callable[[Message, Pieces, Path, Violations], None]
 """Writes the value of one field of the message; the path is the message's."""
@@ -37,14 +62,16 @@ def quote(text: str) -> bytes:
     return _encode(text)
 
 
-def scalar_writer(field: FieldSchema) -> Writer:
+def scalar_writer(field: FieldSchema, pause: Pause) -> Writer:
     """The writer of a field that is no message."""
     name, scalar = field.name, _scalar(field)
     if field.repeated:
         return _list_writer(name, scalar)
     if field.raw_name:
         return _enum_writer(field, scalar)
-    if field.kind in (Kind.STRING, Kind.BYTES, Kind.BOOL, Kind.INT):
+    if field.kind in (Kind.STRING, Kind.BYTES):
+        return _text_writer(name, pause)
+    if field.kind in (Kind.BOOL, Kind.INT):
         return _plain_writer(name)
 
     def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:
@@ -53,8 +80,31 @@ def scalar_writer(field: FieldSchema) -> Writer:
     return write
 
 
+def _text_writer(name: str, pause: Pause) -> Writer:
+    """What almost all values are, and all large ones."""
+
+    def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:  # noqa: ARG001
+        value = getattr(message, name)
+        if len(value) <= _SLICE:
+            out.append(_encode(value))
+        else:
+            _write_sliced(value, out, pause)
+
+    return write
+
+
+def _write_sliced(value: str | bytes, out: Pieces, pause: Pause) -> None:
+    whole = memoryview(value) if isinstance(value, bytes) else value
+    out.is_large = True
+    out.append(b'"')
+    for start in range(0, len(whole), _SLICE):
+        out.append(_encode(whole[start : start + _SLICE])[1:-1])
+        pause()
+    out.append(b'"')
+
+
 def _plain_writer(name: str) -> Writer:
-    """What almost all values are, and what cannot be wrong."""
+    """What cannot be wrong."""
 
     def write(message: Message, out: Pieces, path: Path, violations: Violations) -> None:  # noqa: ARG001
         out.append(_encode(getattr(message, name)))

@@ -22,7 +22,7 @@ from enum import Enum, auto
 from claude_grpc.errors import DrainingError, GatewayOverloadedError
 from claude_grpc.rpc.call import Call, Read
 
-__all__ = ["Admission", "AdmissionLimits", "Entry", "Ledger", "Place"]
+__all__ = ["Admission", "AdmissionLimits", "Entry", "Ledger", "Load", "Place"]
 
 # A request up to this size is not counted: gRPC's own buffers cost as much, and the limit of calls bounds them.
 _SMALL_BYTES = 64 * 1024
@@ -166,6 +166,15 @@ class Ledger:
         entry.place, entry.size = place, size
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many calls run and how many wait, and how many bytes of their requests are in memory or reserved."""
+
+    running: int
+    queued: int
+    bytes: int
+
+
 class Admission:
     """The layer that lets calls in.
 
@@ -181,6 +190,11 @@ class Admission:
         self._waiting: dict[Entry, asyncio.Future[None]] = {}
         self._turns = asyncio.Semaphore(max(1, limits.max_bytes // limits.max_request_bytes))
         self._closed = False
+
+    @property
+    def load(self) -> Load:
+        """How full the gateway is."""
+        return Load(self._ledger.calls, len(self._ledger.queued), self._ledger.bytes)
 
     @asynccontextmanager
     async def layer(self, call: Call) -> AsyncIterator[None]:

@@ -11,9 +11,9 @@ from claude_grpc.codec import Decoder
 from claude_grpc.errors import UpstreamContext
 from claude_grpc.rpc.status import status_of
 from claude_grpc.upstream import api_error
-from claude_grpc.v1.batches_pb2 import StreamMessageBatchResultsResponse
+from claude_grpc.v1.batches_pb2 import MessageBatch, StreamMessageBatchResultsResponse
 
-__all__ = ["RESULT", "read_result"]
+__all__ = ["RESULT", "count_results", "read_result"]
 
 RESULT: Final = Decoder(StreamMessageBatchResultsResponse)
 
@@ -26,6 +26,12 @@ def read_result(index: int, line: bytes) -> StreamMessageBatchResultsResponse:
         errored = response.result.errored
         errored.status.CopyFrom(_status(errored.error_json or "{}"))
     return response
+
+
+def count_results(batch: MessageBatch) -> int:
+    """How many results a batch that has ended has, one for each of its requests."""
+    counts = batch.request_counts
+    return counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
 
 
 def _status(error_json: str) -> status_pb2.Status:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
 from dataclasses import replace
 
 from claude_grpc.codec import Decoder
-from claude_grpc.errors import OutOfRangeError
+from claude_grpc.errors import OutOfRangeError, StreamInterruptedError, UpstreamError
 from claude_grpc.rpc.batch_body import BatchBody
-from claude_grpc.rpc.batch_results import RESULT, read_result
+from claude_grpc.rpc.batch_results import RESULT, count_results, read_result
 from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.downloads import told_size
 from claude_grpc.rpc.fetch import Fetch, Resource
 from claude_grpc.rpc.parts import Parts, refuse
 from claude_grpc.rpc.watches import State, Watches
+from claude_grpc.telemetry.calls import CallTelemetry
 from claude_grpc.upstream import Spool
 from claude_grpc.v1 import batches_pb2
 
@@ -29,6 +31,10 @@ _CANCEL = Resource("POST", f"{_ONE}/cancel", _BATCH)
 _DELETE = Resource("DELETE", _ONE, Decoder(batches_pb2.DeleteMessageBatchResponse))
 # Not the batch's `results_url`: the key goes to the host that was set, and to no other.
 _RESULTS = Resource("GET", f"{_ONE}/results", RESULT)
+
+
+# What telemetry calls a poll, which is for all who watch.
+_POLL = "get_message_batch"
 
 
 class BatchesServicer:
@@ -81,11 +87,11 @@ class BatchesServicer:
         # No deadline: the poll is for all who watch, and ends with the last of them.
         prepared = replace(self._fetch.prepare(_GET, request, call), deadline=None)
 
-        async def poll() -> State:
-            return await self._fetch.deliver(_GET, prepared)
+        async def poll(watchers: Collection[CallTelemetry]) -> State:
+            return await self._fetch.deliver(_GET, prepared, call.telemetry.polls_upstream(_POLL, watchers))
 
         key = prepared.path, tuple(sorted(prepared.headers.items()))
-        async with aclosing(self._watches.watch(key, poll)) as states:
+        async with aclosing(self._watches.watch(key, poll, call.telemetry)) as states:
             async for batch, context in states:
                 call.answered(context)
                 yield batches_pb2.WatchMessageBatchResponse(batch=batch)
@@ -118,5 +124,19 @@ class BatchesServicer:
                             stream.context = replace(stream.context, partial=True)
                         yield result
                     index += 1
+            if told_size(stream) is None:
+                await self._check_count(index, request, call)
         if index < start:
             raise OutOfRangeError("start_index", index)
+
+    async def _check_count(self, count: int, request: batches_pb2.StreamMessageBatchResultsRequest, call: Call) -> None:
+        """Raise `StreamInterruptedError` unless the batch has so many results.
+
+        Without its length a body that was cut short can look like a whole one; the batch itself knows better.
+        """
+        try:
+            batch = await self._fetch.ask(_GET, request, call)
+        except UpstreamError as error:
+            raise StreamInterruptedError("Upstream did not tell whether these are all results.") from error
+        if count < (expected := count_results(batch)):
+            raise StreamInterruptedError(f"The results ended after {count} of {expected}.")

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from claude_grpc.errors import UpstreamContext
 from claude_grpc.rpc.status import RpcStatus
+from claude_grpc.telemetry.calls import CallTelemetry
 
 __all__ = ["Call", "Read", "Share"]
 
@@ -73,6 +74,7 @@ class Call:
         share: Its share of the memory for requests.
         keepalive: What a silent stream may send to show that it lives; None while it must not send anything.
         partial: Whether a part of the answer has gone to the caller.
+        telemetry: What is told of it to whoever runs the gateway; silent until a layer says otherwise.
     """
 
     method: str
@@ -86,6 +88,7 @@ class Call:
     share: Share = field(default_factory=_Unlimited)
     keepalive: Message | None = None
     partial: bool = False
+    telemetry: CallTelemetry = field(default_factory=CallTelemetry.silent)
 
     def answered(self, context: UpstreamContext) -> None:
         """Note what came back from upstream, and pass on what callers want to know of it."""

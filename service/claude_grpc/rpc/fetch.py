@@ -24,6 +24,8 @@ from claude_grpc.rpc.deadline import DeadlinePolicy
 from claude_grpc.rpc.headers import read_headers
 from claude_grpc.rpc.options import Options
 from claude_grpc.rpc.pages import list_query, next_page_token
+from claude_grpc.telemetry.ledger import Phase
+from claude_grpc.telemetry.model_calls import ModelCall
 from claude_grpc.upstream import ByteStream, LineStream, StreamedBody, UpstreamClient, UpstreamRequest
 
 __all__ = ["Fetch", "Resource"]
@@ -32,6 +34,7 @@ M = TypeVar("M", bound=Message)
 
 _MOST_CHARACTERS = 256
 _PLACE = re.compile(r"\{(\w+)\}")
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,9 @@ class Fetch:
             call: The caller's.
             part: Name of that part in the request.
         """
+        call.telemetry.ledger.enter(Phase.ENCODE)
+        if call.deadline is None:
+            call.telemetry.without_deadline()
         violations = Violations()
         at: Path = (None, part) if part else None
         refuse_newer_fields(request, at, violations)
@@ -86,29 +92,35 @@ class Fetch:
         deadline = self._deadlines.upstream(call, Options())
         return UpstreamRequest(method=resource.method, path=path, headers=headers, deadline=deadline)
 
-    async def deliver(self, resource: Resource[M], prepared: UpstreamRequest) -> tuple[M, UpstreamContext]:
+    async def deliver(
+        self, resource: Resource[M], prepared: UpstreamRequest, model_call: ModelCall
+    ) -> tuple[M, UpstreamContext]:
         """The answer to what was prepared, decoded."""
-        response = await self._client.send(prepared)
-        try:
-            return resource.decoder.decode(response.body), response.context
-        except UpstreamError as error:
-            error.context = response.context
-            raise
+        with model_call:
+            response = await self._client.send(replace(prepared, observer=model_call.observer))
+            model_call.answer_begins()
+            try:
+                return resource.decoder.decode(response.body), response.context
+            except UpstreamError as error:
+                error.context = response.context
+                raise
+
+    async def ask(self, resource: Resource[M], request: Any, call: Call) -> M:
+        """The answer to a request that the gateway makes for itself, of which the caller is not told."""
+        model_call = call.telemetry.calls_upstream(_operation(call))
+        answer, _ = await self.deliver(resource, self.prepare(resource, request, call), model_call)
+        return answer
 
     async def send(self, resource: Resource[M], request: Any, call: Call) -> M:
         """The answer to a request, decoded."""
-        answer, context = await self.deliver(resource, self.prepare(resource, request, call))
-        call.answered(context)
-        return answer
+        return await self._send(resource, self.prepare(resource, request, call), call)
 
     async def upload(
         self, resource: Resource[M], prepared: UpstreamRequest, body: StreamedBody, content_type: str, call: Call
     ) -> M:
         """The answer to what was prepared, sent with a body."""
         headers = {**prepared.headers, "content-type": content_type}
-        answer, context = await self.deliver(resource, replace(prepared, body=body, headers=headers))
-        call.answered(context)
-        return answer
+        return await self._send(resource, replace(prepared, body=body, headers=headers), call)
 
     async def list(self, resource: Resource[M], request: Any, call: Call) -> M:
         """One page of a list."""
@@ -119,8 +131,11 @@ class Fetch:
     @asynccontextmanager
     async def lines(self, resource: Resource[M], request: Any, call: Call) -> AsyncIterator[LineStream]:
         """The answer line by line, not decoded; leaving closes the connection to upstream."""
-        async with self._client.lines(self.prepare(resource, request, call)) as stream, _telling(stream, call):
-            yield stream
+        model_call = call.telemetry.calls_upstream(_operation(call), streams=True)
+        prepared = replace(self.prepare(resource, request, call), observer=model_call.observer)
+        with model_call:
+            async with self._client.lines(prepared) as stream, _telling(stream, call, model_call):
+                yield stream
 
     @asynccontextmanager
     async def download(
@@ -130,18 +145,35 @@ class Fetch:
         prepared = self.prepare(resource, request, call)
         if offset:
             prepared = replace(prepared, headers={**prepared.headers, "range": f"bytes={offset}-"})
-        async with self._client.download(prepared) as stream, _telling(stream, call):
-            yield stream
+        model_call = call.telemetry.calls_upstream(_operation(call), streams=True)
+        prepared = replace(prepared, observer=model_call.observer)
+        with model_call:
+            async with self._client.download(prepared) as stream, _telling(stream, call, model_call):
+                yield stream
+
+    async def _send(self, resource: Resource[M], prepared: UpstreamRequest, call: Call) -> M:
+        model_call = call.telemetry.calls_upstream(_operation(call))
+        answer, context = await self.deliver(resource, prepared, model_call)
+        call.answered(context)
+        return answer
 
 
 @asynccontextmanager
-async def _telling(stream: ByteStream, call: Call) -> AsyncIterator[None]:
+async def _telling(stream: ByteStream, call: Call, model_call: ModelCall) -> AsyncIterator[None]:
+    model_call.answer_begins()
     call.answered(stream.context)
     try:
         yield
     except UpstreamError as error:
         error.context = stream.context
         raise
+    finally:
+        model_call.waited(stream.waited)
+
+
+def _operation(call: Call) -> str:
+    """What telemetry calls it: the RPC's name, as in ``create_message_batch``."""
+    return _WORD.sub("_", call.method.rpartition("/")[2]).lower()
 
 
 def _segment(request: Any, name: str, at: Path, violations: Violations) -> str:

@@ -6,15 +6,17 @@ Beside ``fetch``, the only module that knows both the codec and upstream, which 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from claude_grpc.codec import Decoder, Encoder, Violations
+from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, Violations
+from claude_grpc.codec.newer import note_newer_fields, refuse_newer_fields
 from claude_grpc.errors import RequestTooLargeError, StreamInterruptedError, UpstreamContext, UpstreamError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.deadline import DeadlinePolicy
@@ -22,18 +24,26 @@ from claude_grpc.rpc.fallback import FallbackPolicy, ask_in_turn
 from claude_grpc.rpc.headers import HeaderFields, read_headers
 from claude_grpc.rpc.options import read_options
 from claude_grpc.rpc.relay import joined
-from claude_grpc.telemetry.counters import count_without_deadline
+from claude_grpc.telemetry import names
+from claude_grpc.telemetry.ledger import Phase
+from claude_grpc.telemetry.model_calls import ModelCall
 from claude_grpc.upstream import EventStream, ServerSentEvent, UpstreamClient, UpstreamRequest, api_error
-from claude_grpc.v1.messages_pb2 import MessageParams, StreamMessageResponse
+from claude_grpc.v1.messages_pb2 import AssistantMessage, MessageParams, MessageStop, StreamMessageResponse
 from claude_grpc.v1.options_pb2 import CallOptions
 
-__all__ = ["Forward", "Route"]
+__all__ = ["Forward", "Route", "give_way"]
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
 # Larger requests are encoded beside the loop, so that one of 30 MB does not hold up everybody's deltas.
 _LARGE = 256 * 1024
+_STOP = StreamMessageResponse(type="message_stop", message_stop=MessageStop())
+
+
+def give_way() -> None:
+    """Let the loop have the interpreter, which it would else wait five milliseconds for at each of its callbacks."""
+    time.sleep(0.0005)
 
 
 class ParamsRequest(HeaderFields, Protocol):
@@ -57,6 +67,7 @@ class Route(Generic[M]):
         encoder: Makes the body.
         decoder: Makes messages of the answer: of the whole body, or of each event's data.
         first: Members of the body before all others, as ``"key":value``.
+        operation: What telemetry calls it.
         any_model: Whether another model's answer would do, so that the model is guarded and others stand in for it.
     """
 
@@ -64,6 +75,7 @@ class Route(Generic[M]):
     encoder: Encoder
     decoder: Decoder[M]
     first: bytes = b""
+    operation: str = names.CHAT
     any_model: bool = True
 
 
@@ -99,10 +111,20 @@ class Forward:
             RequestError: It cannot be sent as it is.
             UpstreamError: It was not answered, or with an error.
         """
-        response = await self._ask(route, request, call, self._client.send)
-        call.answered(response.context)
-        with _in_context(response.context):
-            return route.decoder.decode(response.body)
+
+        async def send(sent: UpstreamRequest, model_call: ModelCall) -> M:
+            with model_call:
+                response = await self._client.send(sent)
+                model_call.answer_begins()
+                call.answered(response.context)
+                with _in_context(response.context):
+                    answer = route.decoder.decode(response.body)
+                if isinstance(answer, AssistantMessage):
+                    model_call.answered(answer)
+                    model_call.whole(answer)
+                return answer
+
+        return await self._ask(route, request, call, send)
 
     @asynccontextmanager
     async def stream(
@@ -117,34 +139,55 @@ class Forward:
             UpstreamError: It was not answered, or with an error; the iteration raises it if the answer is not whole.
         """
         async with AsyncExitStack() as stack:
-            events = await self._ask(
-                route, request, call, lambda sent: stack.enter_async_context(self._client.stream(sent))
-            )
+
+            async def open_stream(sent: UpstreamRequest, model_call: ModelCall) -> tuple[EventStream, ModelCall]:
+                async with AsyncExitStack() as opening:
+                    opening.enter_context(model_call)
+                    events = await opening.enter_async_context(self._client.stream(sent))
+                    stack.push_async_exit(opening.pop_all())
+                    return events, model_call
+
+            events, model_call = await self._ask(route, request, call, open_stream, streams=True)
+            model_call.answer_begins()
             call.answered(events.context)
             call.share.free()
             # Not needed any more, and it may have 30 MB.
             del request
-            messages = await stack.enter_async_context(aclosing(_messages(route.decoder, events, exact=exact)))
-            yield messages
+            messages = _messages(route.decoder, events, model_call, exact=exact)
+            try:
+                yield await stack.enter_async_context(aclosing(messages))
+            finally:
+                model_call.waited(events.waited)
 
     async def _ask(
         self,
         route: Route[M],
         request: ParamsRequest,
         call: Call,
-        send: Callable[[UpstreamRequest], Awaitable[T]],
+        send: Callable[[UpstreamRequest, ModelCall], Awaitable[T]],
+        *,
+        streams: bool = False,
     ) -> T:
+        call.telemetry.ledger.enter(Phase.ENCODE)
         violations = Violations()
+        _refuse_newer(request, violations)
         headers = read_headers(request, violations)
         options = read_options(request.call_options, violations)
         if call.deadline is None:
-            count_without_deadline(call.method)
+            call.telemetry.without_deadline()
         model = request.params.model if route.any_model else ""
 
         async def encode(model: str) -> bytes:
             # In place: the request is this call's own, and a copy of 30 MB of media is not free.
             request.params.model = model
             return await self._encode(route, request.params, call, Violations())
+
+        async def observed(sent: UpstreamRequest) -> T:
+            fallback = sent.earlier.fallback if sent.earlier else ""
+            model_call = call.telemetry.calls_upstream(
+                route.operation, request.params, streams=streams, fallback=fallback
+            )
+            return await send(replace(sent, observer=model_call.observer), model_call)
 
         return await ask_in_turn(
             UpstreamRequest(
@@ -158,7 +201,7 @@ class Forward:
                 deadline=self._deadlines.upstream(call, options),
             ),
             self._fallbacks.fallbacks(model, options),
-            send,
+            observed,
             encode,
         )
 
@@ -174,17 +217,32 @@ class Forward:
         return body
 
 
+def _refuse_newer(request: Any, violations: Violations) -> None:
+    """Note what the gateway does not know beside ``params``, which the encoder checks."""
+    note_newer_fields(request, None, violations)
+    for name in ("call_options", "stream_options"):
+        options = getattr(request, name, None)  # not every method streams
+        if options is not None:
+            refuse_newer_fields(options, (None, name), violations)
+
+
 def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
     return route.encoder.encode(params, violations, path="params", first=route.first)
 
 
 async def _messages(
-    decoder: Decoder[StreamMessageResponse], events: EventStream, *, exact: bool
+    decoder: Decoder[StreamMessageResponse], events: EventStream, model_call: ModelCall, *, exact: bool
 ) -> AsyncGenerator[StreamMessageResponse, None]:
     context = events.context
+    captured = MessageAccumulator() if model_call.captures_content else None
     try:
         async for read in events:
+            model_call.chunks += len(read)
             for message in _decoded(decoder, read, context, exact=exact):
+                if message.type != "content_block_delta":
+                    model_call.take(message)
+                if captured is not None:
+                    captured.add(message)
                 yield message
                 if not context.partial:
                     context = replace(context, partial=True)
@@ -195,6 +253,10 @@ async def _messages(
     except UpstreamError as error:
         error.context = context
         raise
+    finally:
+        if captured is not None:
+            captured.add(_STOP)
+            model_call.whole(captured.message)
 
 
 def _decoded(

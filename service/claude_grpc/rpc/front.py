@@ -26,6 +26,7 @@ from claude_grpc.rpc.drain import RunningCalls
 from claude_grpc.rpc.relay import Relay
 from claude_grpc.rpc.requests import Requests
 from claude_grpc.rpc.status import bug_status, status_of
+from claude_grpc.telemetry.logs import where_it_failed
 
 __all__ = ["Front", "Layer"]
 
@@ -146,9 +147,11 @@ async def _note_failure(call: Call, running: Awaitable[None]) -> None:
     except grpc.aio.InternalError:
         # The caller left while a message was being written; gRPC reports that as an error of the write.
         raise asyncio.CancelledError from None
-    except Exception:  # noqa: BLE001 # whatever it is, it must end as a status
-        call.status, error_id = bug_status()
-        _log.exception("A handler failed", extra={"method": call.method, "error_id": error_id})
+    except Exception as error:  # noqa: BLE001 # whatever it is, it must end as a status
+        call.status, call.telemetry.error_id = bug_status()
+        # Without the exception's text, which may quote the request.
+        extra = {"method": call.method, "error_id": call.telemetry.error_id, "where": where_it_failed(error)}
+        _log.error("A handler failed", extra=extra)
 
 
 def _call(method: MethodDescriptor, context: _Context) -> Call:

@@ -4,41 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.front import Layer
+from claude_grpc.telemetry import names
+from claude_grpc.telemetry.calls import Telemetry
+from claude_grpc.telemetry.ledger import TRAILER
 
-__all__ = ["log_call"]
+__all__ = ["observe"]
 
 _log = logging.getLogger("claude_grpc.call")
 
 
-@asynccontextmanager
-async def log_call(call: Call) -> AsyncIterator[None]:
-    """One line in the log for each call, at its end. Nothing of its content, nothing of its metadata."""
-    code = "OK"
-    try:
-        yield
-        if call.status is not None:
-            code = call.status.code.name
-    except asyncio.CancelledError:
-        # The deadline of the caller ends a call by cancelling it, too.
-        late = call.deadline is not None and time.monotonic() >= call.deadline
-        code = "DEADLINE_EXCEEDED" if late else "CANCELLED"
-        raise
-    finally:
-        _log.info(
-            "%s %s",
-            call.method,
-            code,
-            extra={
-                "method": call.method,
-                "code": code,
-                "reason": call.status.reason if call.status else "",
-                "seconds": round(time.monotonic() - call.started, 6),
-                "request_id": call.upstream.request_id,
-                "attempts": call.upstream.attempts,
-            },
-        )
+def observe(telemetry: Telemetry) -> Layer:
+    """The layer that gives each call its span, its place in the metrics, its line in the log, and its timing."""
+
+    @asynccontextmanager
+    async def layer(call: Call) -> AsyncIterator[None]:
+        told = call.telemetry = telemetry.call(call.method, call.metadata, call.deadline)
+        with told.current():
+            code = names.OK
+            try:
+                yield
+                if call.status is not None:
+                    code = call.status.code.name
+            except asyncio.CancelledError:
+                # The caller's deadline ends a call by cancelling it, too.
+                code = told.cancelled()
+                raise
+            finally:
+                call.trailers[TRAILER] = told.ledger.line()
+                reason = call.status.reason if call.status else ""
+                told.ended(code, reason, timing=call.trailers[TRAILER])
+                _write_line(call, code, reason)
+
+    return layer
+
+
+def _write_line(call: Call, code: str, reason: str) -> None:
+    """One line for each call, at its end. Nothing of its content, nothing of its metadata."""
+    extra: dict[str, object] = {
+        "method": call.method,
+        "code": code,
+        "reason": reason,
+        "seconds": round(call.telemetry.ledger.seconds, 6),
+        "request_id": call.upstream.request_id,
+        "attempts": call.upstream.attempts,
+        "timing": call.trailers[TRAILER],
+    }
+    if (model_call := call.telemetry.model_call) is not None:
+        usage = model_call.usage
+        extra |= {
+            "model": model_call.model,
+            "input_tokens": usage.input,
+            "output_tokens": usage.output,
+            "cache_read_tokens": usage.cache_read,
+            "cache_write_tokens": usage.cache_write,
+        }
+    _log.info("%s %s", call.method, code, extra=extra)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from claude_grpc.codec import Decoder, Encoder, MessageAccumulator
+from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, rawjson
 from claude_grpc.errors import UpstreamError, UpstreamProtocolError
 from claude_grpc.rpc.abandoned import AbandonedCalls
 from claude_grpc.rpc.call import Call
-from claude_grpc.rpc.forward import Forward, Route
+from claude_grpc.rpc.forward import Forward, Route, give_way
+from claude_grpc.telemetry import names
 from claude_grpc.v1 import messages_pb2, options_pb2
 
 __all__ = ["MessagesServicer"]
@@ -18,12 +19,15 @@ _FINISH = options_pb2.DISCONNECT_POLICY_FINISH
 _PING = messages_pb2.StreamMessageResponse(type="ping", ping=messages_pb2.Ping())
 _PARAMS = messages_pb2.MessageParams.DESCRIPTOR
 
-_CREATE = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.AssistantMessage))
-_STREAM = Route("/v1/messages", Encoder(_PARAMS), Decoder(messages_pb2.StreamMessageResponse), b'"stream":true')
+_ENCODER = Encoder(_PARAMS, pause=give_way, reserved="stream")
+
+_CREATE = Route("/v1/messages", _ENCODER, Decoder(messages_pb2.AssistantMessage))
+_STREAM = Route("/v1/messages", _ENCODER, Decoder(messages_pb2.StreamMessageResponse), b'"stream":true')
 _COUNT = Route(
     "/v1/messages/count_tokens",
-    Encoder(_PARAMS, counting=True),
+    Encoder(_PARAMS, counting=True, pause=give_way),
     Decoder(messages_pb2.CountTokensResponse),
+    operation=names.COUNT_TOKENS,
     any_model=False,
 )
 
@@ -45,7 +49,7 @@ class MessagesServicer:
         self, request: messages_pb2.CreateMessageRequest, call: Call
     ) -> messages_pb2.CreateMessageResponse:
         """The whole turn; a long one is streamed by upstream and put together here."""
-        is_long = request.params.max_tokens > _MOST_TOKENS_IN_ONE_PIECE
+        is_long = _max_tokens(request.params) > _MOST_TOKENS_IN_ONE_PIECE
         answering = self._gather(request, call) if is_long else self._forward.send(_CREATE, request, call)
         if request.call_options.on_disconnect == _FINISH:
             answering = self._abandoned.answer(call, answering)
@@ -63,8 +67,7 @@ class MessagesServicer:
             raise
         if not whole.has_begun:
             raise UpstreamProtocolError("Upstream sent a stream without message_start.", call.upstream)
-        if whole.unmerged:
-            call.trailers[_UNMERGED] = _visible(",".join(sorted(whole.unmerged)))
+        _tell_unmerged(whole, call)
         return whole.message
 
     async def stream_message(
@@ -84,6 +87,7 @@ class MessagesServicer:
                     whole.add(event)
                     if event.HasField("message_stop"):
                         event.message_stop.message.CopyFrom(whole.message)
+                        _tell_unmerged(whole, call)
                 yield event
 
     async def count_tokens(
@@ -91,6 +95,22 @@ class MessagesServicer:
     ) -> messages_pb2.CountTokensResponse:
         """How many input tokens the request would have."""
         return await self._forward.send(_COUNT, request, call)
+
+
+def _max_tokens(params: messages_pb2.MessageParams) -> float:
+    """The parameter, wherever it stands; 0 for what is none."""
+    if params.HasField("max_tokens") or not params.extra_json:
+        return params.max_tokens
+    try:
+        members = rawjson.split_object(params.extra_json.encode()) or {}
+        return float(bytes(members.get("max_tokens", b"0")))
+    except (ValueError, RecursionError):
+        return 0  # the encoder or upstream will say what is wrong with it
+
+
+def _tell_unmerged(whole: MessageAccumulator, call: Call) -> None:
+    if whole.unmerged:
+        call.trailers[_UNMERGED] = _visible(",".join(sorted(whole.unmerged)))
 
 
 def _visible(text: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
 from typing import Final
 
 from claude_grpc.errors import (
+    DrainingError,
     StreamInterruptedError,
     UpstreamConnectionError,
     UpstreamContext,
@@ -14,6 +15,7 @@ from claude_grpc.errors import (
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
+from claude_grpc.telemetry.calls import CallTelemetry
 from claude_grpc.v1.batches_pb2 import MESSAGE_BATCH_STATE_ENDED, MessageBatch
 
 __all__ = ["Poll", "State", "Watches"]
@@ -21,8 +23,8 @@ __all__ = ["Poll", "State", "Watches"]
 State = tuple[MessageBatch, UpstreamContext]
 """How a batch stood, and the exchange that told it."""
 
-Poll = Callable[[], Awaitable[State]]
-"""Asks upstream once how the batch stands."""
+Poll = Callable[[Collection[CallTelemetry]], Awaitable[State]]
+"""Asks upstream once how the batch stands, for all these watchers."""
 
 _SHORTEST: Final = 1.0
 _LONGEST: Final = 30.0
@@ -31,6 +33,8 @@ _MOST_ASKED: Final = 300.0
 _MOST_FAILURES: Final = 5
 _PASSING: Final = frozenset({408, 409, 429})
 _FIRST_SERVER_ERROR: Final = 500
+# Where this gateway is being stopped another serves already, but not all should come to it at the same moment.
+_RETRY_AFTER: Final = 0.1
 
 
 class Watches:
@@ -43,28 +47,39 @@ class Watches:
     def __init__(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._sleep = sleep
         self._watched: dict[Hashable, _Watched] = {}
+        self._draining = False
 
-    async def watch(self, key: Hashable, poll: Poll) -> AsyncGenerator[State, None]:
+    def drain(self) -> None:
+        """End all that watch, now and from now on: a batch takes up to a day, and can be watched anywhere."""
+        self._draining = True
+        for watched in self._watched.values():
+            watched.drain()
+
+    async def watch(self, key: Hashable, poll: Poll, watcher: CallTelemetry) -> AsyncGenerator[State, None]:
         """How the batch stands, and again whenever it has changed, until it has ended.
 
         Args:
             key: The same for all whose poll would be the same.
             poll: Used if nobody watches the batch yet.
+            watcher: What is told of the call that watches.
 
         Raises:
             UpstreamError: The first poll failed, or a later one in a way that does not pass.
+            DrainingError: The gateway is being stopped.
         """
+        if self._draining:
+            raise _draining(partial=False)
         watched = self._watched.get(key)
         if watched is None or watched.over:
             watched = self._watched[key] = _Watched(poll, self._sleep)
-        watched.watchers += 1
+        watched.watchers.add(watcher)
         try:
             seen = None
             while (state := await watched.after(seen)) is not None:
                 seen = state
                 yield state
         finally:
-            watched.watchers -= 1
+            watched.watchers.discard(watcher)
             if not watched.watchers:
                 watched.stop()
                 if self._watched.get(key) is watched:
@@ -75,13 +90,14 @@ class _Watched:
     """One batch: how it stands, and the task that asks.
 
     Attributes:
-        watchers: How many there are.
+        watchers: Those who watch.
         over: Whether nothing will change any more.
     """
 
     def __init__(self, poll: Poll, sleep: Callable[[float], Awaitable[None]]) -> None:
-        self.watchers = 0
+        self.watchers: set[CallTelemetry] = set()
         self.over = False
+        self._drained = False
         self._poll = poll
         self._sleep = sleep
         self._state: State | None = None
@@ -93,6 +109,13 @@ class _Watched:
         """Ask no more."""
         self._task.cancel()
 
+    def drain(self) -> None:
+        """Ask no more, and tell that to all who watch, unless the end is known."""
+        if not self.over:
+            self.stop()
+            self._drained = True
+            self._wake()
+
     async def after(self, seen: State | None) -> State | None:
         """The state once it is another than ``seen``; None if there will be no other."""
         while self._state is seen:
@@ -100,6 +123,8 @@ class _Watched:
                 raise self._failure
             if self.over:
                 return None
+            if self._drained:
+                raise _draining(partial=seen is not None)
             await self._changed.wait()
         return self._state
 
@@ -115,7 +140,7 @@ class _Watched:
         pause, failures = _SHORTEST, 0
         while True:
             try:
-                state = await self._poll()
+                state = await self._poll(tuple(self.watchers))
             except UpstreamError as error:
                 failures += 1
                 if self._state is None or failures == _MOST_FAILURES or not _passes(error):
@@ -136,6 +161,12 @@ class _Watched:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _draining(*, partial: bool) -> DrainingError:
+    return DrainingError(
+        "The gateway is being stopped; watch the batch through another.", retry_after=_RETRY_AFTER, partial=partial
+    )
 
 
 def _passes(error: UpstreamError) -> bool:

@@ -6,10 +6,13 @@ Messages are answered here; the resources, which keep something between requests
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import count
+from typing import Any
 
 from aiohttp import web
 
@@ -17,10 +20,10 @@ from .batches import Batches
 from .calls import Call, Router
 from .checks import check_parameters
 from .clock import Clock
-from .delivery import JSON, Delivery, until_gone
+from .delivery import ENDINGS, JSON, Delivery, until_gone
 from .errors import ApiError, describe_error
 from .exchanges import Exchange, ExchangeLog
-from .faults import Directives, RawAnswer, distort, refusal
+from .faults import Directives, Event, RawAnswer, distort, refusal
 from .file_references import check_file_references, mention_files
 from .files import Files
 from .headers import Caller, check_headers, response_headers
@@ -132,9 +135,10 @@ class Api:
         if counting:
             return await delivery.send_json({"input_tokens": count_prompt(prompt.body).total}, prompt.directives)
         answer = build_answer(mention_files(prompt, self.files), signer)
-        self._count(answer)
         if prompt.body.get("stream"):
             return await self._send_stream(answer, prompt, delivery)
+        if not any(name in prompt.directives for name in ("bad-json", "error-event", *ENDINGS)):
+            self.usage.update(_counts(answer.message["usage"]))
         return await delivery.send_json(answer.message, prompt.directives)
 
     async def _fail(self, asked: Directives, key: bytes) -> RawAnswer | None:
@@ -162,14 +166,32 @@ class Api:
             check_file_references(prompt.body, self.files)
         return signer
 
-    def _count(self, answer: Answer) -> None:
-        usage = answer.message["usage"]
-        self.usage.update({kind: tokens for kind, tokens in usage.items() if isinstance(tokens, int)})
+    def _told(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Count the usage that the events tell of, each just before it is sent: totals, of which the last holds."""
+        told: Counter[str] = Counter()
+        for event in events:
+            if event.name in {"message_start", "message_delta"} and (data := _json(event.data)):
+                totals = _counts(data.get("message", data)["usage"])
+                self.usage.update({kind: tokens - told[kind] for kind, tokens in totals.items()})
+                told.update({kind: tokens - told[kind] for kind, tokens in totals.items()})
+            yield event
 
     async def _send_stream(self, answer: Answer, prompt: Prompt, delivery: Delivery) -> web.StreamResponse:
         asked = prompt.directives
         stream = events(answer, unknown_delta="unknown-delta" in asked)
         distorted = distort(stream, asked, delivery.exchange.request_id)
-        frames = (frame(event, number) for number, event in enumerate(distorted))
+        frames = (frame(event, number) for number, event in enumerate(self._told(distorted)))
         interval = asked["pace"].amount if "pace" in asked else self._options.delta_interval
         return await delivery.send_chunks(frames, _EVENTS, asked, interval)
+
+
+def _counts(usage: dict[str, Any]) -> dict[str, int]:
+    return {kind: tokens for kind, tokens in usage.items() if isinstance(tokens, int)}
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    try:
+        value: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    return value

@@ -75,7 +75,7 @@ class Simulator:
 
     @property
     def usage(self) -> Counter[str]:
-        """The tokens of all answers to messages, by their names in ``usage``; a batch's results are not counted."""
+        """The tokens that all answers to messages have told of, by their names in ``usage``; not a batch's results."""
         return self._api.usage
 
     @property

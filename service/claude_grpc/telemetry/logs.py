@@ -1,6 +1,7 @@
 """The log: one JSON object a line on standard error, or text for a person at a terminal.
 
-Nothing of a call's content is logged, and no header; the texts of errors hold neither.
+A line that belongs to a traced call has its trace and span id. Nothing of a call's content is logged, and no header;
+the texts of errors hold neither.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-__all__ = ["configure_logging"]
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+
+__all__ = ["configure_logging", "where_it_failed"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -28,8 +32,29 @@ def configure_logging(level: str, form: Literal["auto", "json", "text"], stream:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
+def where_it_failed(error: BaseException) -> str:
+    """The stack of an exception and its type, without its text, which may quote what a caller has sent."""
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = f"{where_it_failed(earlier)}\nand then\n" if earlier else ""
+    return f"{before}{stack}{type(error).__module__}.{type(error).__qualname__}"
+
+
 def _extras(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD and value not in ("", None)}
+
+
+def _trace() -> dict[str, str]:
+    context = get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+
+
+def _on_one_line(value: object) -> str:
+    """A value that cannot look like another line, whoever has written it."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text, ensure_ascii=False)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -39,6 +64,7 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **_trace(),
             **_extras(record),
         }
         if record.exc_info:
@@ -49,6 +75,9 @@ class _JsonFormatter(logging.Formatter):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        extras = " ".join(f"{key}={value}" for key, value in _extras(record).items())
-        line = f"{time} {record.levelname.lower():7} {record.getMessage()} {extras}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        extras = _extras(record) | _trace()
+        where = extras.pop("where", None)
+        told = " ".join(f"{key}={_on_one_line(value)}" for key, value in extras.items())
+        line = f"{time} {record.levelname.lower():7} {record.getMessage()} {told}".rstrip()
+        below = self.formatException(record.exc_info) if record.exc_info else where
+        return f"{line}\n{below}" if below else line

@@ -52,6 +52,10 @@ class Attempts:
 
     Any other input is a bug, and raises ``RuntimeError``.
 
+    Attributes:
+        held_back: What has kept a failed attempt from being made again although the policy would have it: ``budget`` or
+            ``breaker``; empty if nothing has.
+
     Args:
         guard: What is shared.
         earlier: What was tried for the same call before.
@@ -70,6 +74,7 @@ class Attempts:
         max_retries: int | None = None,
     ) -> None:
         self.state = AttemptState.READY
+        self.held_back = ""
         self._guard = guard
         self._earlier = earlier or UpstreamContext()
         self._model = model
@@ -130,11 +135,17 @@ class Attempts:
         self._guard.breakers.record(self._model, self._began, outcome.verdict)
         if self._guard.policy.is_passing(outcome):
             self._guard.budget.failed()
-        if began is AttemptState.COMMITTED or not repeatable or not self._guard.budget.allows_retry:
+        if began is AttemptState.COMMITTED or not repeatable:
             return None
         taken = self._made - 1
         wait = self._guard.policy.decide(taken, outcome, self.time_left, max_retries=self._max_retries)
-        if wait is None or self._guard.breakers.seconds_left(self._model) > wait:
+        if wait is None:
+            return None
+        if not self._guard.budget.allows_retry:
+            self.held_back = "budget"
+            return None
+        if self._guard.breakers.seconds_left(self._model) > wait:
+            self.held_back = "breaker"
             return None
         self._retries += (outcome.word,)
         self.state = AttemptState.READY

@@ -1,14 +1,47 @@
-"""The body of a response, and the connection under it, which is closed whenever it is not read to its end."""
+"""The bodies of requests and responses, and the connection, closed whenever a response is not read to its end."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import cast
 
 import httpx
 
-__all__ = ["open_body", "read_body"]
+from claude_grpc.upstream.upload import StreamedBody
+
+__all__ = ["open_body", "read_body", "watched_body"]
+
+
+class _WatchedBytes(httpx.ByteStream):
+    def __init__(self, body: bytes, taken: Callable[[], None]) -> None:
+        super().__init__(body)
+        self._taken = taken
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._taken()
+        yield from super().__iter__()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._taken()
+        async for piece in super().__aiter__():
+            yield piece
+
+
+class _WatchedPieces(httpx.AsyncByteStream):
+    def __init__(self, body: StreamedBody, taken: Callable[[], None]) -> None:
+        self._body = body
+        self._taken = taken
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._taken()
+        async for piece in self._body:
+            yield piece
+
+
+def watched_body(body: bytes | StreamedBody, taken: Callable[[], None]) -> httpx.AsyncByteStream:
+    """The body of a request; ``taken`` is called when an engine takes it, which it does once it has a connection."""
+    return _WatchedPieces(body, taken) if isinstance(body, StreamedBody) else _WatchedBytes(body, taken)
 
 
 @asynccontextmanager

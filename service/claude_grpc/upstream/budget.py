@@ -34,6 +34,11 @@ class RetryBudget:
         """Whether a failed attempt may be made again."""
         return self._missing < self._most / 2
 
+    @property
+    def left(self) -> float:
+        """How full the bucket is, from 0 to 1."""
+        return 1.0 - self._missing / self._most if self._most else 0.0
+
     def failed(self) -> None:
         """Note an attempt that failed, and might have gone well at another time."""
         self._missing = min(self._missing + _ATTEMPT, self._most)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import asdict, replace
-from functools import lru_cache
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from math import inf
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import httpx
 
@@ -26,11 +26,13 @@ from claude_grpc.errors import (
     UpstreamProtocolError,
     Violation,
 )
+from claude_grpc.telemetry.observer import AttemptStarted
 from claude_grpc.upstream.attempts import Attempts, Guard
-from claude_grpc.upstream.body import open_body, read_body
+from claude_grpc.upstream.body import open_body, read_body, watched_body
 from claude_grpc.upstream.breaker import BreakerPolicy, BreakerSnapshot
 from claude_grpc.upstream.breakers import Breakers
 from claude_grpc.upstream.budget import RetryBudget
+from claude_grpc.upstream.ends import dropped_attempt, failed_attempt, in_time, noting_failure, observing_end
 from claude_grpc.upstream.exchange import Endpoint, Timeouts, UpstreamRequest, UpstreamResponse, is_header_value
 from claude_grpc.upstream.failures import (
     TRANSPORT_FAILURES,
@@ -66,7 +68,13 @@ class _Answered(NamedTuple):
     context: UpstreamContext
 
 
-_Reading: TypeAlias = Callable[[AsyncIterator[bytes], _Answered, TimeLimit], StreamT]
+@dataclass(frozen=True, slots=True)
+class _Reading(Generic[StreamT]):
+    """How a streamed answer is read: what it must be, and what it becomes by which decoder."""
+
+    media_type: str
+    stream: Callable[..., StreamT]
+    decoder: Callable[[], object]
 
 
 class UpstreamClient:
@@ -128,18 +136,20 @@ class UpstreamClient:
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Return the whole answer, which is JSON."""
         attempts = self._attempts(request)
-        async with _in_time(attempts):
+        async with in_time(attempts):
             response, context = await self._until_committed(
                 attempts, request, lambda asked: self._exchange(request, _JSON, asked)
             )
-            with _noting_failure(attempts):
-                async with open_body(response) as pieces:
-                    try:
-                        body = await read_body(pieces, self._max_response_bytes)
-                    except TRANSPORT_FAILURES as failure:
-                        raise error_within_answer(failure, context) from failure
-        if body is None:
-            raise UpstreamProtocolError(f"Upstream's answer has over {self._max_response_bytes} bytes.", context)
+            with observing_end(request.observer, context, attempts):
+                with noting_failure(attempts):
+                    async with open_body(response) as pieces:
+                        try:
+                            body = await read_body(pieces, self._max_response_bytes)
+                        except TRANSPORT_FAILURES as failure:
+                            raise error_within_answer(failure, context) from failure
+                if body is None:
+                    message = f"Upstream's answer has over {self._max_response_bytes} bytes."
+                    raise UpstreamProtocolError(message, context)
         return UpstreamResponse(status=response.status_code, headers=response.headers, body=body, context=context)
 
     def stream(self, request: UpstreamRequest) -> AbstractAsyncContextManager[EventStream]:
@@ -147,42 +157,26 @@ class UpstreamClient:
 
         An ``UpstreamError`` that leaves the context counts as a failure of upstream.
         """
-        return self._opened(
-            request,
-            _EVENT_STREAM,
-            lambda pieces, answered, limit: EventStream(
-                pieces, answered.context, SSEDecoder(max_event_bytes=self._max_event_bytes), limit
-            ),
-        )
+        decoder = partial(SSEDecoder, max_event_bytes=self._max_event_bytes)
+        return self._opened(request, _Reading(_EVENT_STREAM, EventStream, decoder))
 
     def lines(self, request: UpstreamRequest) -> AbstractAsyncContextManager[LineStream]:
         """Open an answer of JSON lines; all else is as with ``stream``."""
-        return self._opened(
-            _of_bytes(request),
-            _ANYTHING,
-            lambda pieces, answered, limit: LineStream(
-                pieces, answered.context, JSONLDecoder(max_line_bytes=self._max_event_bytes), limit
-            ),
-        )
+        decoder = partial(JSONLDecoder, max_line_bytes=self._max_event_bytes)
+        return self._opened(_of_bytes(request), _Reading(_ANYTHING, LineStream, decoder))
 
     def download(self, request: UpstreamRequest) -> AbstractAsyncContextManager[ByteStream]:
         """Open an answer of bytes, of whatever kind; all else is as with ``stream``."""
-        return self._opened(
-            _of_bytes(request),
-            _ANYTHING,
-            lambda pieces, answered, limit: ByteStream(
-                pieces,
-                answered.context,
-                Undecoded(),
-                limit,
-                status=answered.response.status_code,
-                headers=answered.response.headers,
-            ),
-        )
+        return self._opened(_of_bytes(request), _Reading(_ANYTHING, ByteStream, Undecoded))
 
     def breakers(self) -> list[BreakerSnapshot]:
         """Return the models that failed of late, by name, and how calls for them fare."""
         return self._guard.breakers.snapshots()
+
+    @property
+    def retry_budget_left(self) -> float:
+        """How full the retry budget is, from 0 to 1."""
+        return self._guard.budget.left
 
     async def aclose(self) -> None:
         """Close the transport with all its connections."""
@@ -198,28 +192,22 @@ class UpstreamClient:
         )
 
     @asynccontextmanager
-    async def _opened(
-        self, request: UpstreamRequest, media_type: str, reading: _Reading[StreamT]
-    ) -> AsyncIterator[StreamT]:
+    async def _opened(self, request: UpstreamRequest, reading: _Reading[StreamT]) -> AsyncIterator[StreamT]:
         attempts = self._attempts(request)
         async with AsyncExitStack() as stack:
-            stream = await self._open(request, media_type, reading, attempts, stack)
+            stream = await self._open(request, reading, attempts, stack)
+            observed = observing_end(request.observer, stream.context, attempts)
             del request  # its body is no longer needed, and the stream may be long
-            with _noting_failure(attempts):
+            with observed, noting_failure(attempts):
                 yield stream
 
     async def _open(
-        self,
-        request: UpstreamRequest,
-        media_type: str,
-        reading: _Reading[StreamT],
-        attempts: Attempts,
-        stack: AsyncExitStack,
+        self, request: UpstreamRequest, reading: _Reading[StreamT], attempts: Attempts, stack: AsyncExitStack
     ) -> StreamT:
         async def attempt(asked: UpstreamContext) -> StreamT:
-            return await stack.enter_async_context(self._begun(request, media_type, reading, asked, attempts))
+            return await stack.enter_async_context(self._begun(request, reading, asked, attempts))
 
-        async with _in_time(attempts):
+        async with in_time(attempts):
             return await self._until_committed(attempts, request, attempt)
 
     async def _until_committed(
@@ -239,11 +227,13 @@ class UpstreamClient:
                     wait = attempts.failed(
                         outcome_of(error, hurried=self._is_hurried(request)), repeatable=_is_repeatable(request)
                     )
+                    request.observer.attempt_ended(failed_attempt(error, wait=wait, held_back=attempts.held_back))
                     if wait is None:
                         raise
                     failure = error
-                except BaseException:
+                except BaseException as error:
                     attempts.dropped()
+                    request.observer.attempt_ended(dropped_attempt(error, attempts))
                     raise
                 else:
                     attempts.committed()
@@ -255,25 +245,24 @@ class UpstreamClient:
 
     @asynccontextmanager
     async def _begun(
-        self,
-        request: UpstreamRequest,
-        media_type: str,
-        reading: _Reading[StreamT],
-        asked: UpstreamContext,
-        attempts: Attempts,
+        self, request: UpstreamRequest, reading: _Reading[StreamT], asked: UpstreamContext, attempts: Attempts
     ) -> AsyncIterator[StreamT]:
-        answered = await self._exchange(request, media_type, asked)
+        response, context = await self._exchange(request, reading.media_type, asked)
         del request
         limit = TimeLimit()
-        async with open_body(answered.response) as pieces:
-            stream = reading(pieces, answered, limit)
+        async with open_body(response) as pieces:
+            stream = reading.stream(
+                pieces, context, reading.decoder(), limit, status=response.status_code, headers=response.headers
+            )
             await stream.begin()
             with limit.running(attempts.time_left):
                 yield stream
 
     async def _exchange(self, request: UpstreamRequest, media_type: str, asked: UpstreamContext) -> _Answered:
+        path = request.path.partition("?")[0]
+        headers = request.observer.attempt_started(AttemptStarted(asked.attempts, request.method, path))
         try:
-            response = await self._transport.handle_async_request(self._http_request(request))
+            response = await self._transport.handle_async_request(self._http_request(request, headers))
         except TRANSPORT_FAILURES as failure:
             raise error_before_answer(failure, asked) from failure
         context = context_of(response, asked)
@@ -284,20 +273,23 @@ class UpstreamClient:
             raise UpstreamProtocolError(f"Upstream answered with what is not plain {media_type}.", context)
         return _Answered(response, context)
 
-    def _http_request(self, request: UpstreamRequest) -> httpx.Request:
+    def _http_request(self, request: UpstreamRequest, told: Mapping[str, str]) -> httpx.Request:
         for name, value in request.headers.items():
             if not is_header_value(value):
                 raise InvalidRequestError([Violation(name, "must be visible ASCII characters")])
-        headers = {**self._headers, **request.headers}
+        headers = {**self._headers, **told, **request.headers}
         if isinstance(request.body, StreamedBody) and request.body.length is not None:
             headers["content-length"] = str(request.body.length)
-        return httpx.Request(
+        made = httpx.Request(
             request.method,
             self._url(request.path),
             headers=headers,
             content=request.body or None,
             extensions={"timeout": {**self._timeouts, **request.timeouts}},
         )
+        if request.body:
+            made.stream = watched_body(request.body, request.observer.attempt_sent)
+        return made
 
     def _is_hurried(self, request: UpstreamRequest) -> bool:
         return request.timeouts.get("connect", inf) < self._timeouts["connect"]
@@ -309,26 +301,6 @@ def _of_bytes(request: UpstreamRequest) -> UpstreamRequest:
 
 def _is_repeatable(request: UpstreamRequest) -> bool:
     return not isinstance(request.body, StreamedBody) or request.body.sendable
-
-
-@contextmanager
-def _noting_failure(attempts: Attempts) -> Iterator[None]:
-    try:
-        yield
-    except UpstreamError as error:
-        attempts.failed(outcome_of(error))
-        raise
-
-
-@asynccontextmanager
-async def _in_time(attempts: Attempts) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(attempts.time_left) as limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DeadlineExceededError("The call's time was up before upstream had answered.", attempts.context) from None
 
 
 async def _read_error(response: httpx.Response) -> bytes:

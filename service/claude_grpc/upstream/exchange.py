@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 
 from claude_grpc.errors import UpstreamContext
+from claude_grpc.telemetry.observer import SILENT, AttemptObserver
 from claude_grpc.upstream.upload import StreamedBody
 
 __all__ = ["Endpoint", "Timeouts", "UpstreamRequest", "UpstreamResponse", "is_header_value"]
@@ -93,6 +94,7 @@ class UpstreamRequest:
         timeouts: Replace the client's own, by the names in ``Timeouts``.
         deadline: When the call's time is up, on the client's monotonic clock.
         earlier: What was tried for the same call before, with another model.
+        observer: Is told of the attempts.
     """
 
     method: str
@@ -104,6 +106,7 @@ class UpstreamRequest:
     timeouts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     deadline: float | None = None
     earlier: UpstreamContext | None = None
+    observer: AttemptObserver = field(default=SILENT, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -59,6 +60,7 @@ class DecodedStream(Generic[T]):
         context: What is known of the exchange.
         status: Of the response.
         headers: Of the response, found under their names in any case.
+        waited: Seconds spent waiting for more, since the answer began.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class DecodedStream(Generic[T]):
         self.context = context
         self.status = status
         self.headers = headers
+        self.waited = 0.0
         self._pieces = pieces
         self._decoder = decoder
         self._limit = limit
@@ -111,7 +114,11 @@ class DecodedStream(Generic[T]):
     async def _read(self) -> list[T]:
         if self._decoder.failure is not None:
             raise self._decoder.failure
-        piece = await self._limit.read(self._pieces)
+        began = time.monotonic()
+        try:
+            piece = await self._limit.read(self._pieces)
+        finally:
+            self.waited += time.monotonic() - began
         if piece is not None:
             return self._decoder.feed(piece)
         self._ended = True
@@ -134,6 +141,7 @@ class EventStream(DecodedStream[ServerSentEvent]):
         if first[0].event == "error":
             raise api_error(200, first[0].data, self.context)
         self._first = first
+        self.waited = 0.0
 
     async def __anext__(self) -> list[ServerSentEvent]:
         if self._first:

@@ -110,7 +110,8 @@ class BatchesServiceServicer:
 
         The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
         intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-        changes misses those in between and never the last.
+        changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+        RetryInfo: watch again, and another tells how the batch stands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +135,7 @@ class BatchesServiceServicer:
         """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
         The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-        means that all results were sent.
+        means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,8 @@ class BatchesServiceStub:
 
     The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
     intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-    changes misses those in between and never the last.
+    changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+    RetryInfo: watch again, and another tells how the batch stands.
     """
     CancelMessageBatch: _grpc.UnaryUnaryMultiCallable[_batches_pb2.CancelMessageBatchRequest, _batches_pb2.CancelMessageBatchResponse]
     """Ends a batch early. Requests under way still come to their end, so ask or watch until it has ended."""
@@ -62,7 +63,7 @@ class BatchesServiceStub:
     """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
     The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-    means that all results were sent.
+    means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
     """
 
 @_typing.type_check_only
@@ -89,7 +90,8 @@ class BatchesServiceAsyncStub(BatchesServiceStub):
 
     The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
     intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-    changes misses those in between and never the last.
+    changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+    RetryInfo: watch again, and another tells how the batch stands.
     """
     CancelMessageBatch: _aio.UnaryUnaryMultiCallable[_batches_pb2.CancelMessageBatchRequest, _batches_pb2.CancelMessageBatchResponse]  # type: ignore[assignment]
     """Ends a batch early. Requests under way still come to their end, so ask or watch until it has ended."""
@@ -99,7 +101,7 @@ class BatchesServiceAsyncStub(BatchesServiceStub):
     """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
     The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-    means that all results were sent.
+    means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
     """
 
 class BatchesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -147,7 +149,8 @@ class BatchesServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
         intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-        changes misses those in between and never the last.
+        changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+        RetryInfo: watch again, and another tells how the batch stands.
         """
 
     @_abc_1.abstractmethod
@@ -175,7 +178,7 @@ class BatchesServiceServicer(metaclass=_abc_1.ABCMeta):
         """The results of a batch that has ended, in the API's order, which is not that of the requests.
 
         The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-        means that all results were sent.
+        means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
         """
 
 def add_BatchesServiceServicer_to_server(servicer: BatchesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

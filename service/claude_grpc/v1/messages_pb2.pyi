@@ -205,7 +205,8 @@ class MessageParams(_message.Message):
     """Required. The model, such as `claude-opus-5-5`."""
     max_tokens: _builtins.int
     """Required to create a message. The most tokens to write, thinking included. 0 fills the prompt cache and writes
-    nothing. Not used when counting.
+    nothing. From 21,334 on, CreateMessage streams from the API; that counts in `extra_json`, too. Not used when
+    counting.
     """
     system_text: _builtins.str
     """Instructions before the conversation, as plain text. Not together with `system`."""
@@ -1581,7 +1582,9 @@ class MessageStop(_message.Message):
     """What else the object holds, as a JSON object."""
     @_builtins.property
     def message(self) -> Global___AssistantMessage:
-        """The whole message, if `StreamOptions.include_final_message` asked for it."""
+        """The whole message, if `StreamOptions.include_final_message` asked for it. Where it lacks deltas that the gateway
+        could not put together, the trailer `claude-grpc-unmerged-deltas` says so, as with CreateMessage.
+        """
 
     def __init__(
         self,

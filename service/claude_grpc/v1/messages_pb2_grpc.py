@@ -64,6 +64,12 @@ class MessagesServiceServicer:
 
     def CreateMessage(self, request, context):
         """The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile.
+
+        From a `max_tokens` of 21,334 on, the answer may take longer than ten minutes. The gateway then has the API stream
+        it and puts it together; that is the same message, and an error on the way is `partial=false`, for nothing has
+        reached the caller. What the gateway cannot put together is not in the message: deltas of a type that is newer than
+        it, or without a block to go to. Then the trailer `claude-grpc-unmerged-deltas` names their types, sorted, with
+        commas between them, in ASCII and 256 characters at most; where it is absent, nothing is missing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

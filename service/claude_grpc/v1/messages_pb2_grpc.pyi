@@ -38,7 +38,14 @@ class MessagesServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MessagesServiceAsyncStub: ...
     CreateMessage: _grpc.UnaryUnaryMultiCallable[_messages_pb2.CreateMessageRequest, _messages_pb2.CreateMessageResponse]
-    """The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile."""
+    """The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile.
+
+    From a `max_tokens` of 21,334 on, the answer may take longer than ten minutes. The gateway then has the API stream
+    it and puts it together; that is the same message, and an error on the way is `partial=false`, for nothing has
+    reached the caller. What the gateway cannot put together is not in the message: deltas of a type that is newer than
+    it, or without a block to go to. Then the trailer `claude-grpc-unmerged-deltas` names their types, sorted, with
+    commas between them, in ASCII and 256 characters at most; where it is absent, nothing is missing.
+    """
     StreamMessage: _grpc.UnaryStreamMultiCallable[_messages_pb2.StreamMessageRequest, _messages_pb2.StreamMessageResponse]
     """The turn as it is written.
 
@@ -61,7 +68,14 @@ class MessagesServiceAsyncStub(MessagesServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateMessage: _aio.UnaryUnaryMultiCallable[_messages_pb2.CreateMessageRequest, _messages_pb2.CreateMessageResponse]  # type: ignore[assignment]
-    """The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile."""
+    """The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile.
+
+    From a `max_tokens` of 21,334 on, the answer may take longer than ten minutes. The gateway then has the API stream
+    it and puts it together; that is the same message, and an error on the way is `partial=false`, for nothing has
+    reached the caller. What the gateway cannot put together is not in the message: deltas of a type that is newer than
+    it, or without a block to go to. Then the trailer `claude-grpc-unmerged-deltas` names their types, sorted, with
+    commas between them, in ASCII and 256 characters at most; where it is absent, nothing is missing.
+    """
     StreamMessage: _aio.UnaryStreamMultiCallable[_messages_pb2.StreamMessageRequest, _messages_pb2.StreamMessageResponse]  # type: ignore[assignment]
     """The turn as it is written.
 
@@ -87,7 +101,14 @@ class MessagesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _messages_pb2.CreateMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_messages_pb2.CreateMessageResponse, _abc.Awaitable[_messages_pb2.CreateMessageResponse]]:
-        """The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile."""
+        """The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile.
+
+        From a `max_tokens` of 21,334 on, the answer may take longer than ten minutes. The gateway then has the API stream
+        it and puts it together; that is the same message, and an error on the way is `partial=false`, for nothing has
+        reached the caller. What the gateway cannot put together is not in the message: deltas of a type that is newer than
+        it, or without a block to go to. Then the trailer `claude-grpc-unmerged-deltas` names their types, sorted, with
+        commas between them, in ASCII and 256 characters at most; where it is absent, nothing is missing.
+        """
 
     @_abc_1.abstractmethod
     def StreamMessage(

@@ -196,7 +196,9 @@ class Container(_message.Message):
     id: _builtins.str
     """Id of the container. In a request: the one to use again; a new one is made by default."""
     expires_at: _builtins.str
-    """When the container ends, as RFC 3339 has it. Only in answers."""
+    """When the container ends, in RFC 3339 as the API spells it: `2026-10-21T12:00:00Z`. Only in answers. The times of
+    resources are `Timestamp`s; this one was text first and stays so, for callers with older stubs.
+    """
     extra_json: _builtins.str
     """What else the object holds, as a JSON object."""
     @_builtins.property

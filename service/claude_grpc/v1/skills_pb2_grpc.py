@@ -156,7 +156,8 @@ class SkillsServiceServicer:
 
     def DownloadSkillVersion(self, request, context):
         """The files of a version as an archive: what is known of it once and first, then chunks, in order. OK means that all
-        of the archive was sent.
+        of the archive was sent; where upstream tells no length, as far as HTTP can tell, and the archive's own end tells the
+        rest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

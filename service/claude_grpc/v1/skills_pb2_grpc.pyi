@@ -58,7 +58,8 @@ class SkillsServiceStub:
     """Deletes one version of a skill."""
     DownloadSkillVersion: _grpc.UnaryStreamMultiCallable[_skills_pb2.DownloadSkillVersionRequest, _skills_pb2.DownloadSkillVersionResponse]
     """The files of a version as an archive: what is known of it once and first, then chunks, in order. OK means that all
-    of the archive was sent.
+    of the archive was sent; where upstream tells no length, as far as HTTP can tell, and the archive's own end tells the
+    rest.
     """
 
 @_typing.type_check_only
@@ -91,7 +92,8 @@ class SkillsServiceAsyncStub(SkillsServiceStub):
     """Deletes one version of a skill."""
     DownloadSkillVersion: _aio.UnaryStreamMultiCallable[_skills_pb2.DownloadSkillVersionRequest, _skills_pb2.DownloadSkillVersionResponse]  # type: ignore[assignment]
     """The files of a version as an archive: what is known of it once and first, then chunks, in order. OK means that all
-    of the archive was sent.
+    of the archive was sent; where upstream tells no length, as far as HTTP can tell, and the archive's own end tells the
+    rest.
     """
 
 class SkillsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -175,7 +177,8 @@ class SkillsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_skills_pb2.DownloadSkillVersionResponse], _abc.AsyncIterator[_skills_pb2.DownloadSkillVersionResponse]]:
         """The files of a version as an archive: what is known of it once and first, then chunks, in order. OK means that all
-        of the archive was sent.
+        of the archive was sent; where upstream tells no length, as far as HTTP can tell, and the archive's own end tells the
+        rest.
         """
 
 def add_SkillsServiceServicer_to_server(servicer: SkillsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -52,7 +52,8 @@ type BatchesServiceClient interface {
 	//
 	// The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
 	// intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-	// changes misses those in between and never the last.
+	// changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+	// RetryInfo: watch again, and another tells how the batch stands.
 	WatchMessageBatch(ctx context.Context, in *WatchMessageBatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchMessageBatchResponse], error)
 	// Ends a batch early. Requests under way still come to their end, so ask or watch until it has ended.
 	CancelMessageBatch(ctx context.Context, in *CancelMessageBatchRequest, opts ...grpc.CallOption) (*CancelMessageBatchResponse, error)
@@ -61,7 +62,7 @@ type BatchesServiceClient interface {
 	// The results of a batch that has ended, in the API's order, which is not that of the requests.
 	//
 	// The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-	// means that all results were sent.
+	// means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
 	StreamMessageBatchResults(ctx context.Context, in *StreamMessageBatchResultsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamMessageBatchResultsResponse], error)
 }
 
@@ -186,7 +187,8 @@ type BatchesServiceServer interface {
 	//
 	// The status is OK if and only if the last message's state is MESSAGE_BATCH_STATE_ENDED. The gateway asks the API at
 	// intervals that grow from one second to half a minute, once for all who watch. A reader that is slower than the
-	// changes misses those in between and never the last.
+	// changes misses those in between and never the last. A gateway that is being stopped ends it with UNAVAILABLE and
+	// RetryInfo: watch again, and another tells how the batch stands.
 	WatchMessageBatch(*WatchMessageBatchRequest, grpc.ServerStreamingServer[WatchMessageBatchResponse]) error
 	// Ends a batch early. Requests under way still come to their end, so ask or watch until it has ended.
 	CancelMessageBatch(context.Context, *CancelMessageBatchRequest) (*CancelMessageBatchResponse, error)
@@ -195,7 +197,7 @@ type BatchesServiceServer interface {
 	// The results of a batch that has ended, in the API's order, which is not that of the requests.
 	//
 	// The order does not change: after a broken connection go on with `start_index` one above the last index seen. OK
-	// means that all results were sent.
+	// means that all results were sent; where upstream does not tell the length of what it sends, the gateway counts them.
 	StreamMessageBatchResults(*StreamMessageBatchResultsRequest, grpc.ServerStreamingServer[StreamMessageBatchResultsResponse]) error
 	mustEmbedUnimplementedBatchesServiceServer()
 }

@@ -258,7 +258,8 @@ type MessageParams struct {
 	// Required. The model, such as `claude-opus-5-5`.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
 	// Required to create a message. The most tokens to write, thinking included. 0 fills the prompt cache and writes
-	// nothing. Not used when counting.
+	// nothing. From 21,334 on, CreateMessage streams from the API; that counts in `extra_json`, too. Not used when
+	// counting.
 	MaxTokens *int32 `protobuf:"varint,2,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
 	// Instructions before the conversation: text blocks. Not together with `system_text`.
 	System []*ContentBlock `protobuf:"bytes,4,rep,name=system,proto3" json:"system,omitempty"`
@@ -2866,7 +2867,8 @@ func (x *MessageChange) GetExtraJson() string {
 // The turn is whole.
 type MessageStop struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The whole message, if `StreamOptions.include_final_message` asked for it.
+	// The whole message, if `StreamOptions.include_final_message` asked for it. Where it lacks deltas that the gateway
+	// could not put together, the trailer `claude-grpc-unmerged-deltas` says so, as with CreateMessage.
 	Message *AssistantMessage `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
 	// What else the object holds, as a JSON object.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`

@@ -36,6 +36,12 @@ const (
 // `RequestInfo`. Trailers, on success and failure: `request-id`, `anthropic-ratelimit-*` and `claude-grpc-attempts`.
 type MessagesServiceClient interface {
 	// The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile.
+	//
+	// From a `max_tokens` of 21,334 on, the answer may take longer than ten minutes. The gateway then has the API stream
+	// it and puts it together; that is the same message, and an error on the way is `partial=false`, for nothing has
+	// reached the caller. What the gateway cannot put together is not in the message: deltas of a type that is newer than
+	// it, or without a block to go to. Then the trailer `claude-grpc-unmerged-deltas` names their types, sorted, with
+	// commas between them, in ASCII and 256 characters at most; where it is absent, nothing is missing.
 	CreateMessage(ctx context.Context, in *CreateMessageRequest, opts ...grpc.CallOption) (*CreateMessageResponse, error)
 	// The turn as it is written.
 	//
@@ -106,6 +112,12 @@ func (c *messagesServiceClient) CountTokens(ctx context.Context, in *CountTokens
 // `RequestInfo`. Trailers, on success and failure: `request-id`, `anthropic-ratelimit-*` and `claude-grpc-attempts`.
 type MessagesServiceServer interface {
 	// The whole turn at once. For long answers prefer StreamMessage: the connection is not silent meanwhile.
+	//
+	// From a `max_tokens` of 21,334 on, the answer may take longer than ten minutes. The gateway then has the API stream
+	// it and puts it together; that is the same message, and an error on the way is `partial=false`, for nothing has
+	// reached the caller. What the gateway cannot put together is not in the message: deltas of a type that is newer than
+	// it, or without a block to go to. Then the trailer `claude-grpc-unmerged-deltas` names their types, sorted, with
+	// commas between them, in ASCII and 256 characters at most; where it is absent, nothing is missing.
 	CreateMessage(context.Context, *CreateMessageRequest) (*CreateMessageResponse, error)
 	// The turn as it is written.
 	//

@@ -371,7 +371,8 @@ type Container struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the container. In a request: the one to use again; a new one is made by default.
 	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
-	// When the container ends, as RFC 3339 has it. Only in answers.
+	// When the container ends, in RFC 3339 as the API spells it: `2026-10-21T12:00:00Z`. Only in answers. The times of
+	// resources are `Timestamp`s; this one was text first and stays so, for callers with older stubs.
 	ExpiresAt *string `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3,oneof" json:"expires_at,omitempty"`
 	// Skills that are loaded into it.
 	Skills []*ContainerSkill `protobuf:"bytes,3,rep,name=skills,proto3" json:"skills,omitempty"`

@@ -61,7 +61,8 @@ type SkillsServiceClient interface {
 	// Deletes one version of a skill.
 	DeleteSkillVersion(ctx context.Context, in *DeleteSkillVersionRequest, opts ...grpc.CallOption) (*DeleteSkillVersionResponse, error)
 	// The files of a version as an archive: what is known of it once and first, then chunks, in order. OK means that all
-	// of the archive was sent.
+	// of the archive was sent; where upstream tells no length, as far as HTTP can tell, and the archive's own end tells the
+	// rest.
 	DownloadSkillVersion(ctx context.Context, in *DownloadSkillVersionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadSkillVersionResponse], error)
 }
 
@@ -207,7 +208,8 @@ type SkillsServiceServer interface {
 	// Deletes one version of a skill.
 	DeleteSkillVersion(context.Context, *DeleteSkillVersionRequest) (*DeleteSkillVersionResponse, error)
 	// The files of a version as an archive: what is known of it once and first, then chunks, in order. OK means that all
-	// of the archive was sent.
+	// of the archive was sent; where upstream tells no length, as far as HTTP can tell, and the archive's own end tells the
+	// rest.
 	DownloadSkillVersion(*DownloadSkillVersionRequest, grpc.ServerStreamingServer[DownloadSkillVersionResponse]) error
 	mustEmbedUnimplementedSkillsServiceServer()
 }

@@ -1,0 +1,78 @@
+"""The attempts of one call of the Claude API: a span and a count for each, and the phases of the call's ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry.trace import INVALID_SPAN, Span
+
+from claude_grpc.telemetry import names
+from claude_grpc.telemetry.ledger import Ledger, Phase
+from claude_grpc.telemetry.observer import AttemptEnded, AttemptStarted
+from claude_grpc.telemetry.recorders import Recorders
+from claude_grpc.telemetry.spans import Attributes
+
+__all__ = ["AttemptRecorder"]
+
+_FIRST_ERROR: Final = 400
+
+
+class AttemptRecorder:
+    """Is told by upstream; an ``AttemptObserver``.
+
+    Attributes:
+        parent: The span of the call.
+        request_id: Upstream's, of the last attempt that was answered.
+    """
+
+    def __init__(self, recorders: Recorders, ledger: Ledger) -> None:
+        self.parent: Span = INVALID_SPAN
+        self.request_id = ""
+        self._recorders = recorders
+        self._ledger = ledger
+        self._running: AttemptStarted | None = None
+        self._span: Span = INVALID_SPAN
+        self._is_sent = False
+
+    def attempt_started(self, attempt: AttemptStarted) -> Mapping[str, str]:
+        """Return headers to be sent with the attempt."""
+        self._running, self._is_sent = attempt, False
+        self._ledger.enter(Phase.CONNECT)
+        self._recorders.metrics.exchange_started()
+        self._span = self._recorders.spans.start_attempt(self.parent, attempt)
+        return self._recorders.spans.headers(self._span)
+
+    def attempt_sent(self) -> None:
+        """There is a connection, and the request goes out on it."""
+        if self._running is not None and not self._is_sent:
+            self._is_sent = True
+            self._ledger.enter(Phase.FIRST_EVENT)
+            self._recorders.metrics.exchange_sent()
+
+    def attempt_ended(self, attempt: AttemptEnded) -> None:
+        """The exchange is over, if it has begun."""
+        if self._running is None:
+            return
+        number, self._running = self._running.number, None
+        self.request_id = attempt.request_id or self.request_id
+        outcome = _outcome(attempt)
+        self._recorders.metrics.exchange_ended(
+            sent=self._is_sent, outcome=outcome, retried=attempt.wait is not None, held_back=attempt.held_back
+        )
+        self._recorders.spans.end_attempt(self._span, attempt)
+        if attempt.wait is not None:
+            self._ledger.give_up()
+            retry: Attributes = {
+                names.REASON: outcome,
+                names.RETRY_ATTEMPT: number,
+                names.RETRY_WAIT: attempt.wait,
+            }
+            self.parent.add_event(names.EVENT_RETRY, retry)
+
+
+def _outcome(attempt: AttemptEnded) -> str:
+    """The status, unless it is one of success and the answer failed after it."""
+    if attempt.status is None or (attempt.error and attempt.status < _FIRST_ERROR):
+        return attempt.error
+    return str(attempt.status)

@@ -1,0 +1,126 @@
+"""The standard settings: what they switch on, and that nothing is on without them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import urllib.request
+from typing import Any
+
+import pytest
+
+from claude_grpc.config import ConfigurationError
+from claude_grpc.telemetry.export import Export, open_export
+from support.otlp import open_collector
+from support.stack import drain, open_stack, stream
+
+
+async def scrape(port: int) -> str:
+    def get() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+            return str(response.read(), "utf-8")
+
+    return await asyncio.to_thread(get)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"},
+        {"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"},
+        {"OTEL_SERVICE_NAME": "mine"},
+    ],
+)
+def test_nothing_is_exported_unless_asked_for(environ: dict[str, str]) -> None:
+    assert open_export(environ, "1") == Export()
+
+
+def test_without_an_exporter_the_sdk_is_not_even_imported() -> None:
+    code = "import claude_grpc.server, sys; print([m for m in sys.modules if m.startswith('opentelemetry.sdk')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER: there is no zipkin"),
+        ({"OTEL_METRICS_EXPORTER": "statsd"}, "OTEL_METRICS_EXPORTER: there is no statsd"),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
+        (
+            {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": "x"},
+            "OTEL_EXPORTER_PROMETHEUS_PORT",
+        ),
+        ({"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "maybe"}, "CAPTURE_MESSAGE_CONTENT: must be one of"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_name(environ: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        open_export(environ, "1")
+
+
+async def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
+        monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
+        monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(ConfigurationError, match="cannot listen"):
+            async with open_stack():
+                pass
+
+
+async def test_each_signal_may_go_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_collector() as traces, open_collector() as metrics:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{traces.http_url}/v1/traces")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.grpc_url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc")
+        async with open_stack() as stack:
+            await drain(stack.messages.StreamMessage(stream()))
+        assert (len(traces.spans), traces.metrics) == (3, set())
+        assert (metrics.spans, "rpc.server.call.duration" in metrics.metrics) == ([], True)
+
+
+async def test_metrics_can_be_scraped_on_a_port_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", str(port))
+    async with open_stack() as stack:
+        await drain(stack.messages.StreamMessage(stream()))
+        page = await scrape(port)
+        tokens = stack.simulator.usage["output_tokens"]
+    [line] = [
+        line for line in page.splitlines() if line.startswith("gen_ai_client_inference_usage_output_tokens_total")
+    ]
+    assert line.endswith(f" {tokens}.0")
+    assert 'gen_ai_request_model="claude-opus-5-5"' in line
+    assert "rpc_server_call_duration_seconds_bucket{" in page
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
+
+
+async def test_on_the_console_a_call_is_a_tree(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "console")
+    async with open_stack(max_retries=1) as stack:
+        stack.simulator.script("error 529 retry-after-ms=1", "")
+        await drain(stack.messages.StreamMessage(stream()))
+    lines = capfd.readouterr().err.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("trace "))
+    tree = lines[start + 1 : start + 6]
+    assert [line.split()[0] for line in tree] == [
+        "claude_grpc.v1.MessagesService/StreamMessage", "chat", "after", "POST", "POST"
+    ]  # fmt: skip
+    assert [len(line) - len(line.lstrip()) for line in tree] == [0, 2, 6, 4, 4]
+    assert "FAILED" in tree[3]
+    assert any(line.startswith("  gen_ai.client.inference.usage.output_tokens ") for line in lines)

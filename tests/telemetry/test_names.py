@@ -1,0 +1,146 @@
+"""Names stand in one module, and are those of the conventions."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.semconv import attributes
+from opentelemetry.semconv.schemas import Schemas
+
+import claude_grpc
+from claude_grpc.telemetry import names
+
+SOURCE = Path(claude_grpc.__file__).parent
+MODULES = [
+    path
+    for path in sorted(SOURCE.rglob("*.py"))
+    if not {"v1", "simulator"} & set(path.relative_to(SOURCE).parts) and path.name != "names.py"
+]
+NAME = re.compile(r"(?:gen_ai|rpc|http|server|url|error|service|anthropic|claude_grpc)(?:\.[a-z_]+)+")
+# What takes the name of an attribute, an event or a metric in first place.
+RECORDERS = {
+    "set_attribute", "add_event", "create_counter", "create_histogram", "create_observable_counter",
+    "create_observable_gauge", "create_observable_up_down_counter", "create_up_down_counter", "gauge",
+}  # fmt: skip
+
+NEWER = {
+    # The GenAI conventions left the main repository after 1.41.0, and with it the Python package. Their migration guide
+    # gives these names.
+    "gen_ai.client.inference.duration": "was gen_ai.client.operation.duration for model calls",
+    "gen_ai.client.inference.time_per_output_chunk": "was gen_ai.client.operation.time_per_output_chunk",
+    "gen_ai.client.inference.time_to_first_chunk": "was gen_ai.client.operation.time_to_first_chunk",
+    "gen_ai.client.inference.usage.cache_read.input_tokens": "new, instead of gen_ai.client.token.usage",
+    "gen_ai.client.inference.usage.cache_write.input_tokens": "new, instead of gen_ai.client.token.usage",
+    "gen_ai.client.inference.usage.input_tokens": "new, instead of gen_ai.client.token.usage",
+    "gen_ai.client.inference.usage.output_tokens": "new, instead of gen_ai.client.token.usage",
+    "gen_ai.client.inference.usage.reasoning.output_tokens": "new, instead of gen_ai.client.token.usage",
+    "gen_ai.request.reasoning.level": "new",
+    "gen_ai.token.modality": "new, required with token counters",
+    "gen_ai.usage.cache_write.input_tokens": "was gen_ai.usage.cache_creation.input_tokens",
+}
+
+
+def constants() -> dict[str, str]:
+    return {name: value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
+
+
+def conventional() -> set[str]:
+    """All names in the installed package of the semantic conventions."""
+    found: set[str] = set()
+    root = Path(attributes.__path__[0]).parent
+    for path in (*root.rglob("*_attributes.py"), *root.rglob("*_metrics.py")):
+        module = importlib.import_module(
+            ".".join(("opentelemetry.semconv", *path.relative_to(root).with_suffix("").parts))
+        )
+        found |= {value for value in vars(module).values() if isinstance(value, str)}
+    return found
+
+
+def literals(tree: ast.AST) -> Iterator[ast.Constant]:
+    documents = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+            yield node
+
+
+def spelled_out(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The names that a module spells out itself, each with its line."""
+    others = {
+        id(node.args[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger" and node.args
+    }
+    for literal in literals(tree):
+        # The names of loggers and of modules look alike.
+        is_module = str(literal.value).startswith("claude_grpc.telemetry.")
+        if NAME.fullmatch(str(literal.value)) and id(literal) not in others and not is_module:
+            yield literal.lineno, str(literal.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            first = node.args[0]
+            if node.func.attr in RECORDERS and isinstance(first, ast.Constant | ast.JoinedStr):
+                yield node.lineno, ast.unparse(first)
+            if node.func.attr in {"set_attributes", "record", "add"} and any(
+                isinstance(key, ast.Constant)
+                for arg in node.args
+                for each in ast.walk(arg)
+                if isinstance(each, ast.Dict)
+                for key in each.keys
+            ):
+                yield node.lineno, ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_other_module_spells_a_name_out(path: Path) -> None:
+    assert list(spelled_out(ast.parse(path.read_text()))) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_only_one_room_knows_the_sdk_and_its_exporters(path: Path) -> None:
+    imported = re.findall(
+        r"^\s*(?:from|import) (opentelemetry\.(?:sdk|exporter)|prometheus_client)", path.read_text(), re.MULTILINE
+    )
+    assert not imported or path.parent.name == "sdk"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'span.set_attribute("model", m)',
+        'span.set_attribute(f"model.{x}", m)',
+        'span.set_attributes({"model": m})',
+        'span.add_event("retried")',
+        'histogram.record(1.0, {"kind": kind})',
+        'counter.add(1, {"kind": kind})',
+        'meter.create_counter("calls")',
+        'labels["rpc.method"] = method',
+    ],
+)
+def test_a_name_spelled_out_is_found(code: str) -> None:
+    assert list(spelled_out(ast.parse(code)))
+
+
+def test_the_version_of_the_conventions_is_the_installed_packages() -> None:
+    assert list(Schemas)[-1].value == names.SCHEMA_URL
+
+
+def test_each_name_is_one_of_the_conventions_or_of_the_sdks_or_ours() -> None:
+    own = {value for value in constants().values() if NAME.fullmatch(value)}
+    foreign = {value for value in own if not value.startswith(("claude_grpc.", "anthropic."))}
+    assert foreign - conventional() == set(NEWER)
+
+
+def test_no_name_is_given_twice() -> None:
+    dotted = [value for value in constants().values() if NAME.fullmatch(value)]
+    assert len(dotted) == len(set(dotted))
