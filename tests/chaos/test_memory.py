@@ -40,7 +40,7 @@ async def test_requests_of_27_mb_at_once_fit_into_a_pod(
     channels: int, count: int, settings: dict[str, int], at_length: bool
 ) -> None:
     """All are answered or refused, and the process never has a gibibyte; upstream takes its time for each."""
-    count = count if at_length else count // 3
+    count = count if at_length else count // 6
     serialized = create("x" * 27_000_000).SerializeToString()
     await call_at_once(count, channels, settings, lambda channel: channel.unary_unary(CREATE)(serialized))
 
@@ -53,7 +53,7 @@ async def test_uploads_in_parts_of_27_mb_at_once_fit_into_a_pod(at_length: bool)
         CreateMessageBatchRequest(header=CreateMessageBatchHeader()).SerializeToString(),
         CreateMessageBatchRequest(item=item).SerializeToString(),
     ]
-    await call_at_once(60 if at_length else 20, 20, {}, lambda channel: channel.stream_unary(CREATE_BATCH)(iter(parts)))
+    await call_at_once(60 if at_length else 10, 10, {}, lambda channel: channel.stream_unary(CREATE_BATCH)(iter(parts)))
 
 
 async def call_at_once(
