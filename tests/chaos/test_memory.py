@@ -8,21 +8,25 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from chaos.process import Figures, MeasuredGateway, measured_gateway
 from chaos.upstream import Answer, NumberedUpstream
+from claude_grpc.v1.batches_pb2 import CreateMessageBatchHeader, CreateMessageBatchRequest, MessageBatchItem
 from support.processes import clean_environment
-from support.stack import create, drain
+from support.stack import create, drain, params
 
 KIB = 1024
 MIB = 1024 * 1024
 POD = 1024 * MIB
+CREATE = "/claude_grpc.v1.MessagesService/CreateMessage"
+CREATE_BATCH = "/claude_grpc.v1.BatchesService/CreateMessageBatch"
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
 
 
@@ -36,23 +40,32 @@ async def test_requests_of_27_mb_at_once_fit_into_a_pod(
     channels: int, count: int, settings: dict[str, int], at_length: bool
 ) -> None:
     """All are answered or refused, and the process never has a gibibyte; upstream takes its time for each."""
-    count = count if at_length else count // 3
-    request = create("x" * 27_000_000)
-    serialized = request.SerializeToString()
+    count = count if at_length else count // 6
+    serialized = create("x" * 27_000_000).SerializeToString()
+    await call_at_once(count, channels, settings, lambda channel: channel.unary_unary(CREATE)(serialized))
+
+
+@pytest.mark.timeout(600)
+async def test_uploads_in_parts_of_27_mb_at_once_fit_into_a_pod(at_length: bool) -> None:
+    """Of a part nothing is known before it has come, so all of them come."""
+    item = MessageBatchItem(custom_id="1", params=params("x" * 27_000_000))
+    parts = [
+        CreateMessageBatchRequest(header=CreateMessageBatchHeader()).SerializeToString(),
+        CreateMessageBatchRequest(item=item).SerializeToString(),
+    ]
+    await call_at_once(60 if at_length else 10, 10, {}, lambda channel: channel.stream_unary(CREATE_BATCH)(iter(parts)))
+
+
+async def call_at_once(
+    count: int, channels: int, settings: dict[str, int], call: Callable[[grpc.aio.Channel], Any]
+) -> None:
     async with (
         NumberedUpstream(lambda _: Answer(before=1.0)) as upstream,
         measured_gateway(upstream.address, max_retries=0, connect_timeout=60, **settings) as gateway,
     ):
         before = await gateway.figures()
         opened = [grpc.aio.insecure_channel(gateway.target, options=UNLIMITED) for _ in range(channels)]
-        calls = [
-            opened[number % channels].unary_unary(
-                "/claude_grpc.v1.MessagesService/CreateMessage",
-                response_deserializer=lambda answer: answer,
-            )(serialized)
-            for number in range(count)
-        ]
-        ended = await asyncio.gather(*map(drain, calls))
+        ended = await asyncio.gather(*(drain(call(opened[number % channels])) for number in range(count)))
         outcomes = Counter((one.code.name, one.info.reason) for one in ended)
         after = await gateway.settled(before)
         for channel in opened:

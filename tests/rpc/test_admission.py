@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_grpc.errors import DrainingError, GatewayOverloadedError
+from claude_grpc.rpc import admission as admission_module
 from claude_grpc.rpc.admission import Admission, AdmissionLimits, Entry, Ledger, Place
 from claude_grpc.rpc.call import Call
 from claude_grpc.simulator import RawAnswer
@@ -306,6 +307,57 @@ async def test_the_parts_of_a_request_are_charged_one_by_one() -> None:
         assert len(await calls[2].share.receive_next(lambda: bring(100 * KB)) or b"") == 100 * KB
 
 
+async def test_large_parts_are_read_in_turns_which_who_is_long_in_coming_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "_TURN_SECONDS", 0.2)
+    admission = Admission(AdmissionLimits(max_bytes=100 * KB, max_request_bytes=100 * KB, queue_seconds=5))
+    arriving = asyncio.Event()
+    reading: list[str] = []
+
+    def part(name: str, size: int) -> Callable[[], Awaitable[bytes]]:
+        async def read() -> bytes:
+            reading.append(name)
+            await arriving.wait()
+            return bytes(size)
+
+        return read
+
+    async with AsyncExitStack() as stack:
+        first, second = call(), call()
+        for one in (first, second):
+            await stack.enter_async_context(admission.layer(one))
+            one.share.expect_large()
+        large = asyncio.create_task(first.share.receive_next(part("large", 90 * KB)))
+        waiting = asyncio.create_task(second.share.receive_next(part("small", 10)))
+        await asyncio.sleep(0.05)
+        assert reading == ["large"]
+        while len(reading) < 2:
+            await asyncio.sleep(0.01)
+        arriving.set()
+        assert (len(await large or b""), len(await waiting or b"")) == (90 * KB, 10)
+        # Whose part was small needs no turn for the next one.
+        arriving.clear()
+        waiting = asyncio.create_task(first.share.receive_next(part("large", 90 * KB)))
+        more = asyncio.create_task(second.share.receive_next(part("small", 10)))
+        await asyncio.sleep(0)
+        assert len(reading) == 4
+        arriving.set()
+        await asyncio.gather(waiting, more)
+
+
+async def test_who_waits_too_long_for_a_turn_is_refused() -> None:
+    admission = Admission(AdmissionLimits(max_bytes=100 * KB, max_request_bytes=100 * KB, queue_seconds=0.02))
+    async with AsyncExitStack() as stack:
+        first, second = call(), call()
+        for one in (first, second):
+            await stack.enter_async_context(admission.layer(one))
+            one.share.expect_large()
+        silent = asyncio.create_task(first.share.receive_next(asyncio.Event().wait))
+        await asyncio.sleep(0)
+        with pytest.raises(GatewayOverloadedError, match="large requests"):
+            await second.share.receive_next(lambda: bring(10))
+        silent.cancel()
+
+
 @pytest.mark.parametrize("what", ["receive", "receive_next"])
 async def test_a_caller_that_sends_nothing_does_not_keep_its_place(what: str) -> None:
     admission = Admission(AdmissionLimits(request_seconds=0.05))
@@ -404,15 +456,16 @@ async def test_a_part_of_an_upload_that_does_not_fit_is_refused() -> None:
 async def test_an_upload_is_charged_for_the_part_that_upstream_has_not_taken() -> None:
     async with (
         upstream_that_takes_nothing() as base_url,
-        gateway_before(base_url, **SMALL_POD) as (_, channel),
+        gateway_before(base_url, **SMALL_POD) as (gateway, channel),
     ):
         sent: list[UploadFileRequest] = []
         parts = (sent.append(part) or part for part in file_of(100))
         stuck = FilesServiceStub(channel).UploadFile(parts)  # type: ignore[no-untyped-call]
-        before = -1
-        while len(sent) > before:  # until the buffers of all kernels are full
+        still = 0
+        while still < 10:  # until the buffers of all kernels are full
             before = len(sent)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.1)
+            still = still + 1 if len(sent) == before and gateway.admission.load.bytes > KB * KB else 0
         messages: Any = MessagesServiceStub(channel)  # type: ignore[no-untyped-call]
         ended = await drain(messages.CreateMessage(create("x" * 1_500_000), timeout=5))
         assert (ended.code, ended.info.reason) == NO_ROOM

@@ -15,7 +15,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -28,6 +28,8 @@ __all__ = ["Admission", "AdmissionLimits", "Entry", "Ledger", "Load", "Place"]
 _SMALL_BYTES = 64 * 1024
 # How long a request may be in coming without a reservation: a small one is there by then.
 _UNRESERVED_SECONDS = 0.25
+# How long who reads a large part keeps others from it: a caller may take its time with the next one.
+_TURN_SECONDS = 1.0
 # A refusal must reach the caller before its deadline does.
 _MARGIN_SECONDS = 0.02
 
@@ -186,6 +188,7 @@ class Admission:
         self._uniform = uniform
         self._ledger = Ledger(limits, self._admit)
         self._waiting: dict[Entry, asyncio.Future[None]] = {}
+        self._turns = asyncio.Semaphore(max(1, limits.max_bytes // limits.max_request_bytes))
         self._closed = False
 
     @property
@@ -224,18 +227,38 @@ class Admission:
         finally:
             late.cancel()
 
-    async def receive_next(self, entry: Entry, read: Read) -> bytes | None:
+    async def receive_next(self, entry: Entry, read: Read, *, large: bool) -> bytes | None:
         """Bring the next part of a request into memory, in place of the one before.
 
         Nothing is reserved while it is waited for, for its caller may take its time. Raises `RefusedError` if it does
         not fit, or does not come at all.
         """
         self._ledger.hold(entry, 0)
-        return await self._read(entry, read, asyncio.timeout(self._limits.request_seconds))
+        async with self._turn() if large else nullcontext():
+            return await self._read(entry, read, asyncio.timeout(self._limits.request_seconds))
 
     def free(self, entry: Entry) -> None:
         """Note that a request is no longer in memory."""
         self._ledger.free(entry)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Stand around the reading of a part that may be large: few are read at once, or all come before any counts.
+
+        One that is long in coming holds nobody up. Raises `RefusedError` if too many wait.
+        """
+        try:
+            async with asyncio.timeout(self._limits.queue_seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise self._overloaded("The gateway reads as many large requests as it can.") from None
+        with ExitStack() as stack:
+            stack.callback(self._turns.release)
+            late = asyncio.get_running_loop().call_later(_TURN_SECONDS, stack.close)
+            try:
+                yield
+            finally:
+                late.cancel()
 
     async def _read(self, entry: Entry, read: Read, patience: asyncio.Timeout) -> bytes | None:
         try:
@@ -285,12 +308,18 @@ class _Share:
     def __init__(self, admission: Admission, entry: Entry) -> None:
         self._admission = admission
         self._entry = entry
+        self._large = False
 
     async def receive(self, read: Read) -> bytes | None:
         return await self._admission.receive(self._entry, read)
 
     async def receive_next(self, read: Read) -> bytes | None:
-        return await self._admission.receive_next(self._entry, read)
+        part = await self._admission.receive_next(self._entry, read, large=self._large)
+        self._large = self._large and len(part or b"") > _SMALL_BYTES
+        return part
+
+    def expect_large(self) -> None:
+        self._large = True
 
     def free(self) -> None:
         self._admission.free(self._entry)

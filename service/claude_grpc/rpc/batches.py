@@ -60,6 +60,7 @@ class BatchesServicer:
         parts = Parts(requests)
         header: batches_pb2.CreateMessageBatchHeader = await parts.header()
         prepared = self._fetch.prepare(_CREATE, header, call, part="header")
+        call.share.expect_large()
         async with Spool() as spool:
             body = BatchBody(spool, header.extra_json, max_requests=self._max_requests, max_bytes=self._max_bytes)
             async for _, item in parts:

@@ -37,6 +37,9 @@ class Share(Protocol):
     async def receive_next(self, read: Read) -> bytes | None:
         """Read the next of many requests, in place of the one before; raise `RefusedError` if it has no room."""
 
+    def expect_large(self) -> None:
+        """Tell that the next of many requests may be large, and so may those after it while it is."""
+
     def free(self) -> None:
         """Tell that the request is no longer in memory."""
 
@@ -47,6 +50,9 @@ class _Unlimited:
 
     async def receive_next(self, read: Read) -> bytes | None:
         return await read()
+
+    def expect_large(self) -> None:
+        pass
 
     def free(self) -> None:
         pass
