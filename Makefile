@@ -110,6 +110,21 @@ golden: $(VENV)/.dev ## Write the golden files anew
 test-long: $(VENV)/.dev ## The properties with many more examples
 	CLAUDE_GRPC_TEST_EXAMPLES=200 $(BIN)/pytest --numprocesses 2 --timeout 1200 tests/codec tests/upstream/test_sse.py
 
+SEED ?=
+.PHONY: test-chaos
+test-chaos: $(VENV)/.dev ## Bad networks, cancels and frozen readers at full length (minutes; SEED=N plays one storm again)
+	CLAUDE_GRPC_TEST_LONG=1 CLAUDE_GRPC_TEST_SEED=$(SEED) $(BIN)/pytest --capture no tests/chaos --ignore tests/chaos/test_envoy.py --ignore tests/chaos/test_soak.py
+
+MINUTES ?= 10
+.PHONY: soak
+soak: $(VENV)/.dev ## All kinds of calls for MINUTES, and how much a gateway grows by them
+	CLAUDE_GRPC_TEST_LONG=1 CLAUDE_GRPC_TEST_MINUTES=$(MINUTES) $(BIN)/pytest --capture no tests/chaos/test_soak.py
+
+RUNS ?= 1000000
+.PHONY: fuzz
+fuzz: $(VENV)/.chaos ## Feed the decoders and the codec with RUNS inputs each (half an hour)
+	cd tests && ../$(BIN)/python -m fuzz $(RUNS)
+
 .PHONY: test-envoy
 test-envoy: $(VENV)/.chaos ## Restart gateways behind Envoy, and kill one (minutes; Linux)
 	CLAUDE_GRPC_TEST_LONG=1 $(BIN)/pytest --capture no --timeout 1200 tests/chaos/test_envoy.py

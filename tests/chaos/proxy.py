@@ -130,6 +130,7 @@ class _End(asyncio.Protocol):
         self.accepted = accepted
         self.lost = asyncio.get_running_loop().create_future()
         self._ends = ends
+        self._heard = self._told = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -143,7 +144,19 @@ class _End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.way.add(b"")
+        self._heard = True
+        if self._told:
+            self.transport.close()
         return True
+
+    def end(self) -> None:
+        """Say that nothing more comes; with both directions ended, the connection is over."""
+        # It may have been reset, and the loop not know that yet.
+        with suppress(OSError):
+            self.transport.write_eof()
+        self._told = True
+        if self._heard:
+            self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ends.discard(self)
@@ -166,6 +179,7 @@ class _Way:
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._blind = False
+        self._over = False
 
     def add(self, data: bytes) -> None:
         """Send a piece on its way; an empty one is the end."""
@@ -186,7 +200,8 @@ class _Way:
 
     def source_lost(self) -> None:
         """The end where bytes come from is gone: so is the other, but for what is on its way to it."""
-        if hasattr(self._sink, "transport"):
+        self._over = True
+        if not self._pieces and hasattr(self._sink, "transport"):
             self._sink.transport.close()
 
     def _deliver(self) -> None:
@@ -199,6 +214,8 @@ class _Way:
             self._pieces.popleft()
             self._size -= len(piece)
             self._pass_on(piece)
+        if self._over:
+            self._sink.transport.close()
         if self._size <= _IN_FLIGHT and not self._source.lost.done():
             self._source.transport.resume_reading()
 
@@ -213,7 +230,7 @@ class _Way:
                 self._end()
                 return
         if not piece:
-            _half_close(self._sink)
+            self._sink.end()
 
     def _end(self) -> None:
         self._blind = True
@@ -221,20 +238,14 @@ class _Way:
             case "cut":
                 # Not closed, for bytes that nobody reads would make a reset of it.
                 self._sink.way.swallow()
-                _half_close(self._sink)
-                _half_close(self._source)
+                self._sink.end()
+                self._source.end()
             case "reset":
                 for end in (self._sink, self._source):
                     made = end.transport.get_extra_info("socket")
                     made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     end.transport.abort()
             case "half-close":
-                _half_close(self._sink)
+                self._sink.end()
             case _:
                 pass
-
-
-def _half_close(end: _End) -> None:
-    # It may have been reset, and the loop not know that yet.
-    with suppress(OSError):
-        end.transport.write_eof()

@@ -15,5 +15,7 @@ def parse(text: str | bytes) -> Any:
     return json.loads(text, parse_int=_number, parse_float=_number)
 
 
-def _number(digits: str) -> tuple[str, Fraction]:
-    return "number", Fraction(Decimal(digits))
+def _number(digits: str) -> tuple[str, Fraction | str]:
+    # One of a million digits is nothing but its spelling.
+    exponent = digits.lower().partition("e")[2].lstrip("+-0")
+    return "number", Fraction(Decimal(digits)) if len(digits) < 1000 and len(exponent) < 4 else digits
