@@ -48,7 +48,7 @@ def fuzz(name: str, runs: int, more: list[str]) -> int:
         from fuzz.targets import SEEDS, TARGETS
     for number, seed in enumerate(SEEDS[name]()):
         (Path(more[0]) / f"seed{number}").write_bytes(seed)
-    options = [f"-runs={runs}", "-max_len=1024", f"-timeout={SECONDS}", "-rss_limit_mb=2048", "-verbosity=0"]
+    options = [f"-runs={runs}", "-max_len=1024", f"-timeout={SECONDS}", "-rss_limit_mb=2048"]
     atheris.Setup([sys.argv[0], *options, *more], TARGETS[name])
     atheris.Fuzz()
     return 0
