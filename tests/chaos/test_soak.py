@@ -177,6 +177,6 @@ async def test_nothing_grows(at_length: bool) -> None:
     if at_length:
         assert abs(growth["tasks"]) < 0.1
         assert abs(growth["descriptors"]) < 0.1
-        # gRPC itself keeps something of each cancelled call. Samples of ten minutes scatter so that a slope cannot be told
-        # from another 100 kB a minute higher.
+        # gRPC itself keeps something of each cancelled call. Samples scatter: in ten minutes no slope can be told from
+        # one that is 100 kB a minute higher.
         assert growth["memory"] < 200 * ends["CANCELLED"] / minutes + 100_000 * 10 / minutes
