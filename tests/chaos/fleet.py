@@ -63,9 +63,14 @@ class Fleet:
 
     async def end(self, index: int, number: signal.Signals = signal.SIGTERM) -> int:
         """Send one a signal and wait until it is gone; its exit status."""
-        process = self._running.pop(index)
-        process.send_signal(number)
-        return await process.wait()
+        self.signal(index, number)
+        status = await self._running[index].wait()
+        del self._running[index]
+        return status
+
+    def signal(self, index: int, number: signal.Signals) -> None:
+        """Send one a signal."""
+        self._running[index].send_signal(number)
 
     async def __aenter__(self) -> Self:
         await asyncio.gather(*(self.start(index) for index in range(len(self.ports))))

@@ -34,8 +34,6 @@ _REASONS: dict[grpc.StatusCode, set[str]] = {
         "UPSTREAM_UNAVAILABLE",
     },
     grpc.StatusCode.DEADLINE_EXCEEDED: {"", "DEADLINE_EXCEEDED"},
-    # Bytes that a network damages.
-    grpc.StatusCode.INTERNAL: {"UPSTREAM_PROTOCOL"},
 }
 # With these a caller ends its call itself, and that may overtake what the gateway says.
 _CALLERS = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)

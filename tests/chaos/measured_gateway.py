@@ -29,7 +29,7 @@ async def main() -> None:
             # What is measured is what is held, not what the allocator keeps for later.
             gc.collect()
             ctypes.CDLL(None).malloc_trim(0)
-            print(json.dumps({"tasks": len(asyncio.all_tasks())}), flush=True)
+            print(json.dumps({"tasks": len(asyncio.all_tasks()), "blocks": sys.getallocatedblocks()}), flush=True)
 
 
 if __name__ == "__main__":

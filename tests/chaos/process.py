@@ -24,12 +24,13 @@ _SCRIPT = Path(__file__).with_name("measured_gateway.py")
 
 @dataclass(frozen=True)
 class Figures:
-    """How a process is: resident bytes now and at most, open descriptors, asyncio tasks."""
+    """How a process is: resident bytes now and at most, open descriptors, asyncio tasks, memory blocks of Python."""
 
     memory: int
     peak: int
     descriptors: int
     tasks: int
+    blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class MeasuredGateway:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(b"\n")
-        tasks = json.loads(await self.process.stdout.readline())["tasks"]
+        told = json.loads(await self.process.stdout.readline())
         proc = Path(f"/proc/{self.process.pid}")
         status = (proc / "status").read_text()
         return Figures(
             memory=_kilobytes("VmRSS", status),
             peak=_kilobytes("VmHWM", status),
             descriptors=len(list((proc / "fd").iterdir())),
-            tasks=tasks,
+            **told,
         )
 
     async def settled(self, before: Figures, seconds: float = 30) -> Figures:

@@ -118,8 +118,8 @@ async def storm(seed: int, calls: int) -> History:
         for channel in channels:
             await channel.close()
         # Whatever became of the callers, nothing goes on for them.
-        async with asyncio.timeout(5):
-            await upstream.rest()
+        async with asyncio.timeout(10):
+            await gateway._idle()
     return history
 
 

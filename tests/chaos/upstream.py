@@ -265,7 +265,7 @@ async def _read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
         piece = await reader.read(min(left, 64 * 1024))
         if not piece:
             raise ConnectionError("the client is gone")
-        begin = begin or piece
+        begin += piece[: max(64 - len(begin), 0)]
         left -= len(piece)
     return begin
 
