@@ -136,25 +136,6 @@ fuzz: $(VENV)/.chaos ## Feed the decoders and the codec with RUNS inputs each (h
 test-envoy: $(VENV)/.chaos ## Restart gateways behind Envoy, and kill one (minutes; Linux)
 	CLAUDE_GRPC_TEST_LONG=1 $(BIN)/pytest --capture no --timeout 1200 tests/chaos/test_envoy.py
 
-SEED ?=
-.PHONY: test-chaos
-test-chaos: $(VENV)/.dev ## Bad networks, cancels and frozen readers at full length (minutes; SEED=N plays one storm again)
-	CLAUDE_GRPC_TEST_LONG=1 CLAUDE_GRPC_TEST_SEED=$(SEED) $(BIN)/pytest --capture no tests/chaos --ignore tests/chaos/test_envoy.py --ignore tests/chaos/test_soak.py
-
-MINUTES ?= 10
-.PHONY: soak
-soak: $(VENV)/.dev ## All kinds of calls for MINUTES, and how much a gateway grows by them
-	CLAUDE_GRPC_TEST_LONG=1 CLAUDE_GRPC_TEST_MINUTES=$(MINUTES) $(BIN)/pytest --capture no tests/chaos/test_soak.py
-
-RUNS ?= 1000000
-.PHONY: fuzz
-fuzz: $(VENV)/.chaos ## Feed the decoders and the codec with RUNS inputs each (half an hour)
-	cd tests && ../$(BIN)/python -m fuzz $(RUNS)
-
-.PHONY: test-envoy
-test-envoy: $(VENV)/.chaos ## Restart gateways behind Envoy, and kill one (minutes; Linux)
-	CLAUDE_GRPC_TEST_LONG=1 $(BIN)/pytest --capture no --timeout 1200 tests/chaos/test_envoy.py
-
 .PHONY: bench-memory
 bench-memory: $(VENV)/.server ## How much memory large batches and files take (minutes; Linux)
 	$(BIN)/python -m bench.memory
