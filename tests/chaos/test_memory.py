@@ -63,11 +63,10 @@ async def call_at_once(
         NumberedUpstream(lambda _: Answer(before=1.0)) as upstream,
         measured_gateway(upstream.address, max_retries=0, connect_timeout=60, **settings) as gateway,
     ):
-        before = await gateway.figures()
         opened = [grpc.aio.insecure_channel(gateway.target, options=UNLIMITED) for _ in range(channels)]
         ended = await asyncio.gather(*(drain(call(opened[number % channels])) for number in range(count)))
         outcomes = Counter((one.code.name, one.info.reason) for one in ended)
-        after = await gateway.settled(before)
+        after = await gateway.figures()
         for channel in opened:
             await channel.close()
     print(f"\n{count} x 27 MB over {channels} connections: {dict(outcomes)}, peak {after.peak / MIB:.0f} MiB")
