@@ -154,7 +154,7 @@ bench-peers: ## Install the peers, outside the project's environment
 
 .PHONY: bench-large
 bench-large: $(VENV)/.server ## Whether large requests hold up other callers' events (a minute)
-	$(BIN)/python bench/large_bodies.py
+	$(BIN)/python -m bench.large_bodies
 
 .PHONY: requirements
 requirements: $(VENV)/.dev ## Raise the pinned requirements

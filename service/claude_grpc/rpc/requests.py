@@ -17,6 +17,8 @@ from claude_grpc.rpc.call import Call
 
 __all__ = ["Requests"]
 
+_LARGE = 1024 * 1024
+
 
 class Requests:
     """One call's requests: iterates over all up to the caller's half-close, or has ``only`` one.
@@ -46,6 +48,9 @@ class Requests:
         if request is None:
             raise _invalid("The call must have a request message.")
         self._call.request_bytes = len(request)
+        if len(request) > _LARGE:
+            # To read it held up all others for as long as parsing will; between the two they have their turn.
+            await asyncio.sleep(0)
         return self._parse(request)
 
     def __aiter__(self) -> Requests:
