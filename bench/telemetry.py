@@ -118,7 +118,7 @@ async def measure_stream(gateway: Gateway, stub: Any) -> None:
 async def measure(off: Gateway, on: Gateway, *, rounds: int, calls: int) -> None:
     """Both gateways, round by round, each first every other time."""
     async with grpc.aio.insecure_channel(off.target) as off_channel, grpc.aio.insecure_channel(on.target) as on_channel:
-        pairs = [(off, MessagesServiceStub(off_channel)), (on, MessagesServiceStub(on_channel))]  # type: ignore[no-untyped-call]
+        pairs = [(off, MessagesServiceStub(off_channel)), (on, MessagesServiceStub(on_channel))]
         for number in range(rounds + 1):
             for gateway, stub in pairs if number % 2 else reversed(pairs):
                 await measure_unary(gateway, stub, calls)

@@ -62,6 +62,7 @@ async def test_another_model_that_stands_in_is_a_call_of_its_own(collector: Coll
     assert second.attributes["gen_ai.response.model"] == OTHER
     assert collector.total("claude_grpc.fallback.calls", claude_grpc__reason="overloaded") == 1
     micros = dict(part.split("=") for part in ended.trailers["claude-grpc-timing"].split(","))
+    assert int(micros["retry"]) > 0
     assert int(micros["total"]) == sum(int(value) for name, value in micros.items() if name != "total")
 
 
