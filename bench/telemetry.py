@@ -1,6 +1,7 @@
 """What telemetry costs: two gateways of the same build, one that exports and one that does not, in turn.
 
-    python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails] [--rounds 15] [--calls 300]
+    python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails] [--rounds 15]
+        [--calls 300] [--streams 8]
 
 Prints the CPU time of a gateway for a unary call and for a streamed event, the latency of unary calls, and how the two
 gateways compare: the median of the ratios of neighbouring rounds, so that what the machine does besides falls on both.
@@ -39,7 +40,6 @@ _COLLECTOR = (sys.executable, str(Path(__file__).with_name("collector.py")))
 _CONCURRENCY = 4
 # Streams long enough that what a call costs beside its events does not show.
 _STREAM_TEXT = "Why? [[repeat 40]] [[pace 0]]"
-_STREAMS = 8
 
 
 @dataclass
@@ -102,7 +102,7 @@ async def measure_unary(gateway: Gateway, stub: Any, calls: int) -> None:
     gateway.p99.append(statistics.quantiles(latencies, n=100)[98])
 
 
-async def measure_stream(gateway: Gateway, stub: Any) -> None:
+async def measure_stream(gateway: Gateway, stub: Any, streams: int) -> None:
     """CPU time an event of long streams."""
     options = StreamOptions(exact_events=True)
     request = StreamMessageRequest(params=params(_STREAM_TEXT), stream_options=options)
@@ -111,18 +111,18 @@ async def measure_stream(gateway: Gateway, stub: Any) -> None:
         return len([event async for event in stub.StreamMessage(request)])
 
     before = gateway.cpu_seconds()
-    events = sum(await asyncio.gather(*(work() for _ in range(_STREAMS))))
+    events = sum(await asyncio.gather(*(work() for _ in range(streams))))
     gateway.event.append((gateway.cpu_seconds() - before) / events)
 
 
-async def measure(off: Gateway, on: Gateway, *, rounds: int, calls: int) -> None:
+async def measure(off: Gateway, on: Gateway, *, rounds: int, calls: int, streams: int) -> None:
     """Both gateways, round by round, each first every other time."""
     async with grpc.aio.insecure_channel(off.target) as off_channel, grpc.aio.insecure_channel(on.target) as on_channel:
         pairs = [(off, MessagesServiceStub(off_channel)), (on, MessagesServiceStub(on_channel))]
         for number in range(rounds + 1):
             for gateway, stub in pairs if number % 2 else reversed(pairs):
                 await measure_unary(gateway, stub, calls)
-                await measure_stream(gateway, stub)
+                await measure_stream(gateway, stub, streams)
             if number == 0:
                 # The first round warms up.
                 for gateway, _ in pairs:
@@ -144,7 +144,8 @@ def main() -> None:
     parser.add_argument("--collector", default="takes", choices=["takes", "refused", "black-hole", "slow", "fails"])
     parser.add_argument("--signals", default="both", choices=["both", "traces", "metrics"])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--calls", type=int, default=300)
+    parser.add_argument("--calls", type=int, default=300, help="unary calls a round")
+    parser.add_argument("--streams", type=int, default=8, help="streams a round")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         simulator, _ = stack.enter_context(running((*_COMMAND, "simulate", "--listen", "127.0.0.1:0"), {}))
@@ -156,7 +157,7 @@ def main() -> None:
             told[f"OTEL_{'METRICS' if arguments.signals == 'traces' else 'TRACES'}_EXPORTER"] = "none"
         off = Gateway(*stack.enter_context(running(serve, quiet)))
         on = Gateway(*stack.enter_context(running(serve, quiet | told)))
-        asyncio.run(measure(off, on, rounds=arguments.rounds, calls=arguments.calls))
+        asyncio.run(measure(off, on, rounds=arguments.rounds, calls=arguments.calls, streams=arguments.streams))
         print(f"collector: {arguments.collector}; {arguments.rounds} rounds of {arguments.calls} calls")
         print(f"{'µs':24} {'off':>9} {'on':>9}   {'median':>8}   [quartiles]")
         print(report("CPU a unary call", off.unary, on.unary))

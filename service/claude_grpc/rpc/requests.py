@@ -63,13 +63,17 @@ class Requests:
             await asyncio.gather(self._headers, return_exceptions=True)
 
     async def _read(self) -> bytes | None:
+        ledger = self._call.telemetry.ledger
+        before = ledger.receiving()
+        request = await self._next()
+        # Not if that is cancelled: then this is what the call was doing at its end.
+        ledger.received(before)
+        return request
+
+    async def _next(self) -> bytes | None:
         if self._headers is None:
-            ledger = self._call.telemetry.ledger
-            before = ledger.receiving()
             # Not gRPC's own iterator, which complains when it is not read to its end.
             request: Any = await self._context.read()
-            # Not if it is cancelled: then this is what the call was doing at its end.
-            ledger.received(before)
             if request is not grpc.aio.EOF:
                 return bytes(request)
             self._headers = asyncio.ensure_future(self._context.send_initial_metadata(()))
