@@ -13,7 +13,9 @@ import pytest
 
 from claude_grpc.config import ConfigurationError
 from claude_grpc.telemetry.export import Export, open_export
+from claude_grpc.v1.batches_pb2 import WatchMessageBatchRequest
 from support.otlp import open_collector
+from support.resources import ended_batch
 from support.stack import drain, open_stack, stream
 
 
@@ -124,3 +126,18 @@ async def test_on_the_console_a_call_is_a_tree(monkeypatch: pytest.MonkeyPatch, 
     assert [len(line) - len(line.lstrip()) for line in tree] == [0, 2, 6, 4, 4]
     assert "FAILED" in tree[3]
     assert any(line.startswith("  gen_ai.client.inference.usage.output_tokens ") for line in lines)
+
+
+async def test_on_the_console_a_poll_is_a_tree_that_names_the_traces_it_is_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    async with open_stack() as stack:
+        batch_id = await ended_batch(stack, "Why?")
+        await drain(stack.batches.WatchMessageBatch(WatchMessageBatchRequest(batch_id=batch_id)))
+    lines = capfd.readouterr().err.splitlines()
+    watch = next(number for number, line in enumerate(lines) if "WatchMessageBatch " in line)
+    poll = next(number for number, line in enumerate(lines) if line.startswith("get_message_batch "))
+    assert lines[poll - 1] == f"    for {lines[watch - 1]}"
+    assert lines[poll - 2].startswith("trace ")
+    assert lines[poll + 1].startswith("  GET ")
