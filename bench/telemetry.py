@@ -41,6 +41,8 @@ _COMMAND = (sys.executable, "-m", "claude_grpc")
 _COLLECTOR = (sys.executable, str(Path(__file__).with_name("collector.py")))
 _CONCURRENCY = 4
 _DRAWS = 200
+# Answered at once, so that the gateway's own time shows.
+_UNARY_TEXT = "Why is the sky blue? [[pace 0]]"
 # Streams long enough that what a call costs beside its events does not show.
 _STREAM_TEXT = "Why? [[repeat 40]] [[pace 0]]"
 
@@ -92,7 +94,7 @@ def params(text: str) -> MessageParams:
 
 async def measure_unary(pair: Pair, calls: int) -> None:
     """CPU time a call, and the latency as callers see it."""
-    request = CreateMessageRequest(params=params("Why is the sky blue?"))
+    request = CreateMessageRequest(params=params(_UNARY_TEXT))
     for gateway, _ in pair:
         gateway.latencies.append([])
 
