@@ -1,12 +1,15 @@
 """What telemetry costs: two gateways of the same build, one that exports and one that does not, side by side.
 
     python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails] [--rounds 15]
-        [--calls 300] [--streams 8]
+        [--calls 300] [--callers 4] [--streams 8] [--pace 0]
 
 Prints the CPU time of a gateway for a unary call and for a streamed event, the latency of unary calls, and how the two
 gateways compare. Callers ask both in turn, call by call, so that what the machine does besides falls on both; the
 comparison is the median over rounds, or with rounds drawn at random again and again, and its quartiles.
 Simulator, collector and load run in processes of their own.
+
+Answers come at once, so that CPU time is all there is to see, in the latency, too: callers wait for a gateway that has
+no time left. How calls fare that are answered as models do is another question: --callers 16 --pace 0.02.
 """
 
 from __future__ import annotations
@@ -39,10 +42,7 @@ from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 
 _COMMAND = (sys.executable, "-m", "claude_grpc")
 _COLLECTOR = (sys.executable, str(Path(__file__).with_name("collector.py")))
-_CONCURRENCY = 4
 _DRAWS = 200
-# Answered at once, so that the gateway's own time shows.
-_UNARY_TEXT = "Why is the sky blue? [[pace 0]]"
 # Streams long enough that what a call costs beside its events does not show.
 _STREAM_TEXT = "Why? [[repeat 40]] [[pace 0]]"
 
@@ -69,6 +69,17 @@ class Gateway:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
+@dataclass(frozen=True)
+class Load:
+    """How much is asked: rounds, and in each unary calls by so many callers, and streams."""
+
+    rounds: int
+    calls: int
+    callers: int
+    streams: int
+    pace: float
+
+
 Pair = list[tuple[Gateway, Any]]
 """Both gateways, each with a stub to call it."""
 
@@ -92,21 +103,21 @@ def params(text: str) -> MessageParams:
     return MessageParams(model="claude-opus-5-5", max_tokens=100_000, messages=messages)
 
 
-async def measure_unary(pair: Pair, calls: int) -> None:
+async def measure_unary(pair: Pair, load: Load) -> None:
     """CPU time a call, and the latency as callers see it."""
-    request = CreateMessageRequest(params=params(_UNARY_TEXT))
+    request = CreateMessageRequest(params=params(f"Why is the sky blue? [[pace {load.pace}]]"))
     for gateway, _ in pair:
         gateway.latencies.append([])
 
     async def work(turn: int) -> None:
-        for number in range(calls // _CONCURRENCY):
+        for number in range(load.calls // load.callers):
             for gateway, stub in pair if (number + turn) % 2 else reversed(pair):
                 began = time.perf_counter()
                 await stub.CreateMessage(request)
                 gateway.latencies[-1].append(time.perf_counter() - began)
 
     before = [gateway.cpu_seconds() for gateway, _ in pair]
-    await asyncio.gather(*(work(turn) for turn in range(_CONCURRENCY)))
+    await asyncio.gather(*(work(turn) for turn in range(load.callers)))
     for (gateway, _), start in zip(pair, before, strict=True):
         gateway.unary.append((gateway.cpu_seconds() - start) / len(gateway.latencies[-1]))
 
@@ -126,13 +137,13 @@ async def measure_stream(pair: Pair, streams: int) -> None:
         gateway.event.append((gateway.cpu_seconds() - start) / (sum(events) / len(pair)))
 
 
-async def measure(off: Gateway, on: Gateway, *, rounds: int, calls: int, streams: int) -> None:
+async def measure(off: Gateway, on: Gateway, load: Load) -> None:
     """Round by round, after one that warms up."""
     async with grpc.aio.insecure_channel(off.target) as off_channel, grpc.aio.insecure_channel(on.target) as on_channel:
         pair: Pair = [(off, MessagesServiceStub(off_channel)), (on, MessagesServiceStub(on_channel))]
-        for number in range(rounds + 1):
-            await measure_unary(pair, calls)
-            await measure_stream(pair, streams)
+        for number in range(load.rounds + 1):
+            await measure_unary(pair, load)
+            await measure_stream(pair, load.streams)
             if number == 0:
                 for gateway, _ in pair:
                     for figures in (gateway.unary, gateway.event, gateway.latencies):
@@ -181,7 +192,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, default=300, help="unary calls a round")
     parser.add_argument("--streams", type=int, default=8, help="streams a round")
+    parser.add_argument("--callers", type=int, default=4, help="how many call at once")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds for each piece of a unary call's answer")
     arguments = parser.parse_args()
+    load = Load(arguments.rounds, arguments.calls, arguments.callers, arguments.streams, arguments.pace)
     with ExitStack() as stack:
         simulator, _ = stack.enter_context(running((*_COMMAND, "simulate", "--listen", "127.0.0.1:0"), {}))
         collector, _ = stack.enter_context(running((*_COLLECTOR, arguments.collector), {}))
@@ -192,8 +206,8 @@ def main() -> None:
             told[f"OTEL_{'METRICS' if arguments.signals == 'traces' else 'TRACES'}_EXPORTER"] = "none"
         off = Gateway(*stack.enter_context(running(serve, quiet)))
         on = Gateway(*stack.enter_context(running(serve, quiet | told)))
-        asyncio.run(measure(off, on, rounds=arguments.rounds, calls=arguments.calls, streams=arguments.streams))
-        print(f"collector: {arguments.collector}; {arguments.rounds} rounds of {arguments.calls} calls")
+        asyncio.run(measure(off, on, load))
+        print(f"collector: {arguments.collector}; {load}")
         print(report_all(off, on), flush=True)
 
 
