@@ -12,7 +12,7 @@ SERVICES := $(shell grep -l '^service ' $(PROTOS))
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Two stages, so that the demo needs only what a gateway needs.
 $(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml
@@ -155,6 +155,11 @@ bench-peers: ## Install the peers, outside the project's environment
 .PHONY: bench-large
 bench-large: $(VENV)/.server ## Whether large requests hold up other callers' events (a minute)
 	$(BIN)/python -m bench.large_bodies
+
+COLLECTOR ?= takes
+.PHONY: bench-telemetry
+bench-telemetry: $(VENV)/.server ## What telemetry costs, with COLLECTOR=takes|refused|black-hole|slow|fails (minutes; Linux)
+	$(BIN)/python bench/telemetry.py --collector $(COLLECTOR)
 
 .PHONY: requirements
 requirements: $(VENV)/.dev ## Raise the pinned requirements

@@ -247,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=["aiohttp", "httpx"], default="aiohttp")
     parser.add_argument("--streams", type=int, default=200)
-    parser.add_argument("--rate", type=int, default=20, help="events of each stream in a second")
+    parser.add_argument("--rate", type=int, default=10, help="events of each stream in a second, as Claude writes")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["image", "pdf"])

@@ -1,10 +1,15 @@
-"""What telemetry costs: two gateways of the same build, one that exports and one that does not, in turn.
+"""What telemetry costs: two gateways of the same build, one that exports and one that does not, side by side.
 
-    python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails] [--rounds 15] [--calls 300]
+    python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails] [--rounds 15]
+        [--calls 300] [--callers 4] [--streams 8] [--pace 0]
 
 Prints the CPU time of a gateway for a unary call and for a streamed event, the latency of unary calls, and how the two
-gateways compare: the median of the ratios of neighbouring rounds, so that what the machine does besides falls on both.
+gateways compare. Callers ask both in turn, call by call, so that what the machine does besides falls on both; the
+comparison is the median over rounds, or with rounds drawn at random again and again, and its quartiles.
 Simulator, collector and load run in processes of their own.
+
+Answers come at once, so that CPU time is all there is to see, in the latency, too: callers wait for a gateway that has
+no time left. How calls fare that are answered as models do is another question: --callers 16 --pace 0.02.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -36,22 +42,20 @@ from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 
 _COMMAND = (sys.executable, "-m", "claude_grpc")
 _COLLECTOR = (sys.executable, str(Path(__file__).with_name("collector.py")))
-_CONCURRENCY = 4
+_DRAWS = 200
 # Streams long enough that what a call costs beside its events does not show.
 _STREAM_TEXT = "Why? [[repeat 40]] [[pace 0]]"
-_STREAMS = 8
 
 
 @dataclass
 class Gateway:
-    """A gateway that runs, and what was measured of it, a number a round."""
+    """A gateway that runs, and what was measured of it, an item a round."""
 
     target: str
     pid: int
     unary: list[float] = field(default_factory=list)
     event: list[float] = field(default_factory=list)
-    median: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
+    latencies: list[list[float]] = field(default_factory=list)
 
     def cpu_seconds(self) -> float:
         """The CPU time of all its threads so far."""
@@ -63,6 +67,21 @@ class Gateway:
         """What it holds of the memory."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much is asked: rounds, and in each unary calls by so many callers, and streams."""
+
+    rounds: int
+    calls: int
+    callers: int
+    streams: int
+    pace: float
+
+
+Pair = list[tuple[Gateway, Any]]
+"""Both gateways, each with a stub to call it."""
 
 
 @contextmanager
@@ -84,58 +103,85 @@ def params(text: str) -> MessageParams:
     return MessageParams(model="claude-opus-5-5", max_tokens=100_000, messages=messages)
 
 
-async def measure_unary(gateway: Gateway, stub: Any, calls: int) -> None:
+async def measure_unary(pair: Pair, load: Load) -> None:
     """CPU time a call, and the latency as callers see it."""
-    request = CreateMessageRequest(params=params("Why is the sky blue?"))
-    latencies = []
+    request = CreateMessageRequest(params=params(f"Why is the sky blue? [[pace {load.pace}]]"))
+    for gateway, _ in pair:
+        gateway.latencies.append([])
 
-    async def work() -> None:
-        for _ in range(calls // _CONCURRENCY):
-            began = time.perf_counter()
-            await stub.CreateMessage(request)
-            latencies.append(time.perf_counter() - began)
+    async def work(turn: int) -> None:
+        for number in range(load.calls // load.callers):
+            for gateway, stub in pair if (number + turn) % 2 else reversed(pair):
+                began = time.perf_counter()
+                await stub.CreateMessage(request)
+                gateway.latencies[-1].append(time.perf_counter() - began)
 
-    before = gateway.cpu_seconds()
-    await asyncio.gather(*(work() for _ in range(_CONCURRENCY)))
-    gateway.unary.append((gateway.cpu_seconds() - before) / len(latencies))
-    gateway.median.append(statistics.median(latencies))
-    gateway.p99.append(statistics.quantiles(latencies, n=100)[98])
+    before = [gateway.cpu_seconds() for gateway, _ in pair]
+    await asyncio.gather(*(work(turn) for turn in range(load.callers)))
+    for (gateway, _), start in zip(pair, before, strict=True):
+        gateway.unary.append((gateway.cpu_seconds() - start) / len(gateway.latencies[-1]))
 
 
-async def measure_stream(gateway: Gateway, stub: Any) -> None:
+async def measure_stream(pair: Pair, streams: int) -> None:
     """CPU time an event of long streams."""
     options = StreamOptions(exact_events=True)
     request = StreamMessageRequest(params=params(_STREAM_TEXT), stream_options=options)
 
-    async def work() -> int:
+    async def read(stub: Any) -> int:
         return len([event async for event in stub.StreamMessage(request)])
 
-    before = gateway.cpu_seconds()
-    events = sum(await asyncio.gather(*(work() for _ in range(_STREAMS))))
-    gateway.event.append((gateway.cpu_seconds() - before) / events)
+    before = [gateway.cpu_seconds() for gateway, _ in pair]
+    events = await asyncio.gather(*(read(stub) for _ in range(streams) for _, stub in pair))
+    for (gateway, _), start in zip(pair, before, strict=True):
+        # Both have read the same.
+        gateway.event.append((gateway.cpu_seconds() - start) / (sum(events) / len(pair)))
 
 
-async def measure(off: Gateway, on: Gateway, *, rounds: int, calls: int) -> None:
-    """Both gateways, round by round, each first every other time."""
+async def measure(off: Gateway, on: Gateway, load: Load) -> None:
+    """Round by round, after one that warms up."""
     async with grpc.aio.insecure_channel(off.target) as off_channel, grpc.aio.insecure_channel(on.target) as on_channel:
-        pairs = [(off, MessagesServiceStub(off_channel)), (on, MessagesServiceStub(on_channel))]  # type: ignore[no-untyped-call]
-        for number in range(rounds + 1):
-            for gateway, stub in pairs if number % 2 else reversed(pairs):
-                await measure_unary(gateway, stub, calls)
-                await measure_stream(gateway, stub)
+        pair: Pair = [(off, MessagesServiceStub(off_channel)), (on, MessagesServiceStub(on_channel))]
+        for number in range(load.rounds + 1):
+            await measure_unary(pair, load)
+            await measure_stream(pair, load.streams)
             if number == 0:
-                # The first round warms up.
-                for gateway, _ in pairs:
-                    for figures in (gateway.unary, gateway.event, gateway.median, gateway.p99):
+                for gateway, _ in pair:
+                    for figures in (gateway.unary, gateway.event, gateway.latencies):
                         figures.clear()
 
 
-def report(name: str, off: list[float], on: list[float]) -> str:
-    """One line: both medians, and the median and quartiles of the ratios."""
-    ratios = sorted(b / a for a, b in zip(off, on, strict=True))
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    micros = f"{statistics.median(off) * 1e6:9.1f} {statistics.median(on) * 1e6:9.1f}"
-    return f"{name:24} {micros}   {(middle - 1) * 100:+6.1f} %   [{(low - 1) * 100:+.1f} … {(high - 1) * 100:+.1f}]"
+def quantile(rounds: list[list[float]], percent: int) -> float:
+    """Of all latencies of these rounds together."""
+    return statistics.quantiles([latency for each in rounds for latency in each], n=100)[percent - 1]
+
+
+def redrawn(off: Gateway, on: Gateway, percent: int) -> list[float]:
+    """How this quantile compares, for rounds that are drawn at random."""
+    draw, ratios = random.Random(1), []  # noqa: S311 # to draw, not to hide
+    for _ in range(_DRAWS):
+        drawn = draw.choices(range(len(off.latencies)), k=len(off.latencies))
+        quantiles = [quantile([each.latencies[number] for number in drawn], percent) for each in (off, on)]
+        ratios.append(quantiles[1] / quantiles[0])
+    return ratios
+
+
+def report(name: str, off: float, on: float, ratios: list[float]) -> str:
+    """One line: both figures in seconds, and the median and quartiles of the ratios."""
+    low, middle, high = ((ratio - 1) * 100 for ratio in statistics.quantiles(ratios, n=4))
+    return f"{name:24} {off * 1e6:9.1f} {on * 1e6:9.1f}   {middle:+6.1f} %   [{low:+.1f} … {high:+.1f}]"
+
+
+def report_all(off: Gateway, on: Gateway) -> str:
+    """All lines."""
+    lines = [f"{'µs':24} {'off':>9} {'on':>9}   {'median':>8}   [quartiles]"]
+    for name, a, b in (("CPU a unary call", off.unary, on.unary), ("CPU a streamed event", off.event, on.event)):
+        ratios = [y / x for x, y in zip(a, b, strict=True)]
+        lines.append(report(name, statistics.median(a), statistics.median(b), ratios))
+    for percent in (50, 99):
+        both = quantile(off.latencies, percent), quantile(on.latencies, percent)
+        lines.append(report(f"latency p{percent}", *both, redrawn(off, on, percent)))
+    lines.append(f"{'resident memory, MiB':24} {off.resident_mebibytes():9.1f} {on.resident_mebibytes():9.1f}")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -144,8 +190,12 @@ def main() -> None:
     parser.add_argument("--collector", default="takes", choices=["takes", "refused", "black-hole", "slow", "fails"])
     parser.add_argument("--signals", default="both", choices=["both", "traces", "metrics"])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--calls", type=int, default=300)
+    parser.add_argument("--calls", type=int, default=300, help="unary calls a round")
+    parser.add_argument("--streams", type=int, default=8, help="streams a round")
+    parser.add_argument("--callers", type=int, default=4, help="how many call at once")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds for each piece of a unary call's answer")
     arguments = parser.parse_args()
+    load = Load(arguments.rounds, arguments.calls, arguments.callers, arguments.streams, arguments.pace)
     with ExitStack() as stack:
         simulator, _ = stack.enter_context(running((*_COMMAND, "simulate", "--listen", "127.0.0.1:0"), {}))
         collector, _ = stack.enter_context(running((*_COLLECTOR, arguments.collector), {}))
@@ -156,14 +206,9 @@ def main() -> None:
             told[f"OTEL_{'METRICS' if arguments.signals == 'traces' else 'TRACES'}_EXPORTER"] = "none"
         off = Gateway(*stack.enter_context(running(serve, quiet)))
         on = Gateway(*stack.enter_context(running(serve, quiet | told)))
-        asyncio.run(measure(off, on, rounds=arguments.rounds, calls=arguments.calls))
-        print(f"collector: {arguments.collector}; {arguments.rounds} rounds of {arguments.calls} calls")
-        print(f"{'µs':24} {'off':>9} {'on':>9}   {'median':>8}   [quartiles]")
-        print(report("CPU a unary call", off.unary, on.unary))
-        print(report("CPU a streamed event", off.event, on.event))
-        print(report("latency p50", off.median, on.median))
-        print(report("latency p99", off.p99, on.p99))
-        print(f"{'resident memory, MiB':24} {off.resident_mebibytes():9.1f} {on.resident_mebibytes():9.1f}")
+        asyncio.run(measure(off, on, load))
+        print(f"collector: {arguments.collector}; {load}")
+        print(report_all(off, on), flush=True)
 
 
 if __name__ == "__main__":

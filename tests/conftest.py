@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from claude_grpc.telemetry import lifetime
+from support.canary import Watch, canaries_in
 from support.processes import GatewayProcess, running_gateway
-from support.stack import CANARY_KEY, Stack, open_stack
+from support.stack import Stack, open_stack
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +25,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_key_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a test is about: the gateway's key is never logged."""
-    yield
-    assert CANARY_KEY not in caplog.text
+def canary_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Watch]:
+    """Whatever a test is about: neither the gateway's key nor a prompt is on a span, in a metric or in the log."""
+    watch = Watch()
+    monkeypatch.setattr(lifetime, "open_export", watch.opening(lifetime.open_export))
+    yield watch
+    assert watch.found == []
+    assert canaries_in(caplog.text) == []
 
 
 @pytest.fixture(scope="session")

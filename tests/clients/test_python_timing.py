@@ -7,12 +7,14 @@ import pytest
 from claude_grpc_client import AsyncClient, Timing, user
 from claude_grpc_client.timing import read_timing
 
-LINE = "admission=5,encode=90,retry=0,connect=400,first-event=9000,stream=20000,relay=105,total=29600"
+LINE = "admission=5,receive=1,encode=90,retry=0,connect=400,first-event=9000,stream=20000,relay=105,total=29601"
 
 
 def test_the_parts_are_read_and_the_gateways_own_share_is_told() -> None:
     timing = read_timing({"claude-grpc-timing": LINE})
-    assert timing == Timing(admission=5, encode=90, connect=400, first_event=9000, stream=20000, relay=105, total=29600)
+    assert timing == Timing(
+        admission=5, receive=1, encode=90, connect=400, first_event=9000, stream=20000, relay=105, total=29601
+    )
     assert timing.gateway == 200
 
 
@@ -36,4 +38,4 @@ async def test_a_stream_has_its_timing_when_it_has_ended(fake: Any, answer: Any)
         assert stream.timing is None
         await stream.final_message()
         assert stream.timing is not None
-        assert stream.timing.total == 29600
+        assert stream.timing.total == 29601

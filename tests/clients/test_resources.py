@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
-from claude_grpc_client import Batches, UnavailableError
+from claude_grpc_client import Batches, Files, Models, UnavailableError
 from claude_grpc_client.calls import read_on
 from claude_grpc_client.progress import Progress
 from support.cable import open_cable
@@ -103,6 +103,24 @@ def test_a_missing_file_is_told(gateway_process: GatewayProcess) -> None:
     done = run(gateway_process, "files", "upload", "/no/such/file")
     assert done.returncode == 2
     assert "/no/such/file" in done.stderr
+
+
+def test_a_program_sees_where_the_time_of_its_last_call_went(gateway_process: GatewayProcess, tmp_path: Path) -> None:
+    path = tmp_path / "notes [[downloadable]].txt"
+    path.write_bytes(b"x" * 3_000_000)
+    with grpc.insecure_channel(gateway_process.target) as channel:
+        files, models = Files(channel), Models(channel)
+        assert files.timing is None
+        file = files.upload(path)
+        sent = files.timing
+        assert sent is not None
+        assert sent.receive > 0
+        files.download(file.id, tmp_path / "back")
+        assert files.timing is not None
+        assert files.timing is not sent
+        assert list(models.list())
+        assert models.timing is not None
+        assert 0 < models.timing.gateway < models.timing.total
 
 
 class Broken(grpc.RpcError):

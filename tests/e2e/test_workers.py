@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,18 +19,20 @@ import pytest
 
 from claude_grpc.simulator import Simulator
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
+from support.otlp import open_collector
 from support.processes import COMMAND, GatewayProcess, clean_environment, running_gateway
 from support.stack import create, drain, stream
 
 PATIENCE = 30.0
+CREATE = "claude_grpc.v1.MessagesService/CreateMessage"
 # So many that the kernel, which spreads them by chance, gives each worker some.
 CONNECTIONS = 16
 
 
 @asynccontextmanager
-async def two_workers(log: Path) -> AsyncIterator[GatewayProcess]:
+async def two_workers(log: Path, **variables: str) -> AsyncIterator[GatewayProcess]:
     async with Simulator() as simulator:
-        variables = {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": simulator.base_url, "CLAUDE_GRPC_WORKERS": "2"}
+        variables |= {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": simulator.base_url, "CLAUDE_GRPC_WORKERS": "2"}
         gateway = running_gateway(log, **variables)
         yield await asyncio.to_thread(gateway.__enter__)
         await asyncio.to_thread(gateway.__exit__, None, None, None)
@@ -121,3 +125,53 @@ async def test_a_port_that_another_gateway_has_is_not_shared_with_it(
         _, told = await process.communicate()
     assert process.returncode == 2
     assert f"cannot listen on {target}" in told.decode()
+
+
+async def test_each_worker_tells_of_itself_under_an_id_of_its_own(tmp_path: Path) -> None:
+    async with open_collector() as collector:
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.http_url,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "OTEL_METRIC_EXPORT_INTERVAL": "300",
+        }
+        async with (
+            two_workers(tmp_path / "log", **variables) as gateway,
+            connections(gateway.target, CONNECTIONS) as stubs,
+        ):
+            await asyncio.gather(*(drain(stub.CreateMessage(create())) for stub in stubs))
+            await collector.until(lambda: len(collector.named(CREATE)) == CONNECTIONS)
+        assert len({span.resource["service.instance.id"] for span in collector.spans}) == 2
+
+
+async def test_each_worker_is_scraped_on_a_port_of_its_own(tmp_path: Path) -> None:
+    port = two_free_ports()
+    variables = {
+        "OTEL_METRICS_EXPORTER": "prometheus",
+        "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
+    }
+    async with two_workers(tmp_path / "log", **variables) as gateway, connections(gateway.target, CONNECTIONS) as stubs:
+        await asyncio.gather(*(drain(stub.CreateMessage(create())) for stub in stubs))
+        pages = [await asyncio.to_thread(scrape, port + index) for index in range(2)]
+    counts = [
+        float(line.split()[-1])
+        for page in pages
+        for line in page.splitlines()
+        if line.startswith("rpc_server_call_duration_seconds_count") and CREATE in line
+    ]
+    assert len(counts) == 2
+    assert sum(counts) == CONNECTIONS
+
+
+def two_free_ports() -> int:
+    """The first of two neighbours."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first, contextlib.suppress(OSError):
+            port = int(first.getsockname()[1])
+            with socket.create_server(("127.0.0.1", port + 1)):
+                return port
+
+
+def scrape(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        return str(response.read(), "utf-8")

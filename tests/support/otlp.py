@@ -20,6 +20,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from support.canary import canaries_in
+
 Mode = Literal["takes", "slow", "fails"]
 
 
@@ -124,6 +126,8 @@ async def open_collector(mode: Mode = "takes") -> AsyncIterator[Collector]:
         await _serve_grpc(stack, collector, mode)
         await _serve_http(stack, collector, mode)
         yield collector
+    # Whatever a test is about.
+    assert canaries_in(*collector.raw) == []
 
 
 @asynccontextmanager

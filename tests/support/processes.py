@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.canary import canaries_in
+
 COMMAND = (sys.executable, "-m", "claude_grpc")
 
 
@@ -48,3 +50,5 @@ def running_gateway(log: Path, **variables: str) -> Iterator[GatewayProcess]:
             yield GatewayProcess(ready.rpartition(" ")[2].strip(), process, log)
         finally:
             process.kill()
+            # As `canary_watch` does for gateways in the tests' own process.
+            assert canaries_in(log.read_text(errors="replace")) == []

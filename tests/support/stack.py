@@ -29,6 +29,7 @@ from claude_grpc.v1.messages_pb2 import (
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 from claude_grpc.v1.models_pb2_grpc import ModelsServiceStub
 from claude_grpc.v1.skills_pb2_grpc import SkillsServiceStub
+from support.canary import CANARY_KEY, CANARY_PROMPT, canaries_in
 
 _STUBS: tuple[Any, ...] = (
     MessagesServiceStub,
@@ -38,8 +39,6 @@ _STUBS: tuple[Any, ...] = (
     SkillsServiceStub,
     GatewayServiceStub,
 )
-
-CANARY_KEY = "sk-canary-key-that-nobody-may-see"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ async def gateway_before(base_url: str, **settings: Any) -> AsyncIterator[tuple[
         yield gateway, channel
 
 
-def params(text: str = "Why is the sky blue?", **fields: Any) -> MessageParams:
+def params(text: str = CANARY_PROMPT, **fields: Any) -> MessageParams:
     """A small valid request."""
     chosen: dict[str, Any] = {
         "model": "claude-opus-5-5",
@@ -100,12 +99,12 @@ def params(text: str = "Why is the sky blue?", **fields: Any) -> MessageParams:
     return MessageParams(**chosen)
 
 
-def create(text: str = "Why is the sky blue?", **fields: Any) -> CreateMessageRequest:
+def create(text: str = CANARY_PROMPT, **fields: Any) -> CreateMessageRequest:
     """A small valid request of CreateMessage."""
     return CreateMessageRequest(params=params(text, **fields))
 
 
-def stream(text: str = "Why is the sky blue?", *, final: bool = False, **fields: Any) -> StreamMessageRequest:
+def stream(text: str = CANARY_PROMPT, *, final: bool = False, **fields: Any) -> StreamMessageRequest:
     """A small valid request of StreamMessage."""
     request = StreamMessageRequest(params=params(text, **fields))
     request.stream_options.include_final_message = final
@@ -142,8 +141,8 @@ async def drain(call: Any) -> Ended:
     except grpc.aio.AioRpcError:
         pass  # the status tells
     trailers = dict(await call.trailing_metadata())
-    # Whatever a test is about: the gateway's key is nobody's business.
-    assert CANARY_KEY not in f"{trailers} {await call.details()}"
+    # Whatever a test is about: the gateway's key is nobody's business, and an error quotes no prompt.
+    assert canaries_in(trailers, await call.details()) == []
     status = status_pb2.Status.FromString(trailers.pop("grpc-status-details-bin", b""))
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     found = {detail.type_url for detail in status.details if any(detail.Unpack(d) for d in (info, bad, retry))}

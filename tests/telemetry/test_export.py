@@ -13,7 +13,10 @@ import pytest
 
 from claude_grpc.config import ConfigurationError
 from claude_grpc.telemetry.export import Export, open_export
+from claude_grpc.v1.batches_pb2 import WatchMessageBatchRequest
 from support.otlp import open_collector
+from support.processes import clean_environment
+from support.resources import ended_batch
 from support.stack import drain, open_stack, stream
 
 
@@ -44,9 +47,25 @@ def test_nothing_is_exported_unless_asked_for(environ: dict[str, str]) -> None:
     assert open_export(environ, "1") == Export()
 
 
-def test_without_an_exporter_the_sdk_is_not_even_imported() -> None:
-    code = "import claude_grpc.server, sys; print([m for m in sys.modules if m.startswith('opentelemetry.sdk')])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+SERVE_AND_TELL = """
+import asyncio, sys
+from claude_grpc.config import Settings
+from claude_grpc.server import open_gateway
+
+async def serve():
+    async with open_gateway(Settings(listen="127.0.0.1:0")):
+        heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "prometheus_client")
+        print([name for name in sys.modules if name.startswith(heavy)])
+
+asyncio.run(serve())
+"""
+
+
+def test_a_gateway_without_exporters_does_not_even_import_the_sdk() -> None:
+    served = subprocess.run(
+        [sys.executable, "-c", SERVE_AND_TELL], capture_output=True, text=True, check=True, env=clean_environment()
+    )
+    assert served.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -124,3 +143,18 @@ async def test_on_the_console_a_call_is_a_tree(monkeypatch: pytest.MonkeyPatch, 
     assert [len(line) - len(line.lstrip()) for line in tree] == [0, 2, 6, 4, 4]
     assert "FAILED" in tree[3]
     assert any(line.startswith("  gen_ai.client.inference.usage.output_tokens ") for line in lines)
+
+
+async def test_on_the_console_a_poll_is_a_tree_that_names_the_traces_it_is_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    async with open_stack() as stack:
+        batch_id = await ended_batch(stack, "Why?")
+        await drain(stack.batches.WatchMessageBatch(WatchMessageBatchRequest(batch_id=batch_id)))
+    lines = capfd.readouterr().err.splitlines()
+    watch = next(number for number, line in enumerate(lines) if "WatchMessageBatch " in line)
+    poll = next(number for number, line in enumerate(lines) if line.startswith("get_message_batch "))
+    assert lines[poll - 1] == f"    for {lines[watch - 1]}"
+    assert lines[poll - 2].startswith("trace ")
+    assert lines[poll + 1].startswith("  GET ")

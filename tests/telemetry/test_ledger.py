@@ -28,7 +28,7 @@ def test_each_phase_has_its_time_and_all_add_up() -> None:
         clock.pass_(step * 1e-6)
     times = read(ledger.line())
     assert list(times) == [phase.value for phase in Phase] + ["total"]
-    assert list(times.values()) == [1, 2, 3, 4, 5, 6, 7, 28]
+    assert list(times.values()) == [1, 2, 3, 4, 5, 6, 7, 8, 36]
 
 
 def test_an_attempt_that_failed_is_time_for_retries_with_the_wait_after_it() -> None:
@@ -45,6 +45,39 @@ def test_an_attempt_that_failed_is_time_for_retries_with_the_wait_after_it() -> 
     assert times["retry"] == (2 + 4 + 8 + 16) * 1_000_000
     assert times["connect"] == times["first-event"] == 0
     assert times["total"] == 31_000_000
+
+
+def test_only_the_attempt_that_failed_is_time_for_retries_and_not_the_call_that_was_answered_before() -> None:
+    clock = Clock()
+    ledger = Ledger(clock=clock)
+    for seconds, fails in ((1, False), (2, True), (4, False)):
+        ledger.begin_attempt()
+        clock.pass_(seconds)
+        ledger.enter(Phase.FIRST_EVENT)
+        clock.pass_(seconds * 10)
+        if fails:
+            ledger.give_up()
+        else:
+            ledger.enter(Phase.RELAY)
+    times = read(ledger.line())
+    assert (times["connect"], times["first-event"], times["retry"]) == (5_000_000, 50_000_000, 22_000_000)
+
+
+def test_the_wait_for_the_caller_is_nobody_elses_and_ends_when_upstream_answers() -> None:
+    clock = Clock()
+    ledger = Ledger(clock=clock)
+    ledger.enter(Phase.FIRST_EVENT)
+    before = ledger.receiving()
+    clock.pass_(2)
+    ledger.received(before)
+    assert ledger.phase is Phase.FIRST_EVENT
+    before = ledger.receiving()
+    clock.pass_(3)
+    ledger.enter(Phase.RELAY)
+    ledger.received(before)
+    times = read(ledger.line())
+    assert ledger.phase is Phase.RELAY
+    assert (times["receive"], times["first-event"], times["total"]) == (5_000_000, 0, 5_000_000)
 
 
 def test_waits_within_an_answer_are_not_the_gateways() -> None:

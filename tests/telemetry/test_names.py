@@ -144,3 +144,8 @@ def test_each_name_is_one_of_the_conventions_or_of_the_sdks_or_ours() -> None:
 def test_no_name_is_given_twice() -> None:
     dotted = [value for value in constants().values() if NAME.fullmatch(value)]
     assert len(dotted) == len(set(dotted))
+
+
+def test_the_version_is_told_to_who_deploys_it() -> None:
+    readme = SOURCE.parents[1] / "deploy" / "README.md"
+    assert f"semantic conventions {names.SCHEMA_URL.rpartition('/')[2]}" in readme.read_text()

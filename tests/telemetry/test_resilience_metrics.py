@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -10,9 +12,10 @@ import pytest
 
 from claude_grpc.telemetry import watch as watching
 from claude_grpc.v1.messages_pb2 import CreateMessageRequest
+from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 from claude_grpc.v1.options_pb2 import DISCONNECT_POLICY_FINISH, CallOptions
 from support.otlp import Collector
-from support.stack import create, drain, open_stack, params, stream
+from support.stack import create, drain, gateway_before, open_stack, params, stream
 
 MODEL, OTHER = "claude-opus-5-5", "claude-haiku-5-5"
 CREATE = "claude_grpc.v1.MessagesService/CreateMessage"
@@ -62,6 +65,7 @@ async def test_another_model_that_stands_in_is_a_call_of_its_own(collector: Coll
     assert second.attributes["gen_ai.response.model"] == OTHER
     assert collector.total("claude_grpc.fallback.calls", claude_grpc__reason="overloaded") == 1
     micros = dict(part.split("=") for part in ended.trailers["claude-grpc-timing"].split(","))
+    assert int(micros["retry"]) > 0
     assert int(micros["total"]) == sum(int(value) for name, value in micros.items() if name != "total")
 
 
@@ -103,3 +107,43 @@ async def test_the_event_loops_lag_is_measured(collector: Collector) -> None:
 
     async with open_stack():
         await collector.until(is_told)
+
+
+async def test_what_is_under_way_is_told_while_it_is(collector: Collector) -> None:
+    """The pool of connections, the calls and the bytes of their requests, and that all of it comes back to nothing."""
+
+    def totals() -> list[float]:
+        exchanges = "claude_grpc.upstream.exchanges"
+        return [
+            collector.total(exchanges, claude_grpc__state="open"),
+            collector.total("claude_grpc.admission.calls", claude_grpc__state="running"),
+            collector.total("claude_grpc.admission.bytes"),
+            collector.total("claude_grpc.rpc.active", rpc__method=CREATE),
+        ]
+
+    # Small ones are not counted.
+    asked = create("[[slow-headers]]" + "x" * 200_000)
+    async with open_stack() as stack:
+        calls = [stack.messages.CreateMessage(asked) for _ in range(3)]
+        await collector.until(lambda: totals() == [3, 3, 3 * asked.ByteSize(), 3])
+        for call in calls:
+            call.cancel()
+        await collector.until(lambda: totals() == [0, 0, 0, 0])
+
+
+async def test_an_exchange_that_has_no_connection_yet_is_told_apart(collector: Collector) -> None:
+    async with AsyncExitStack() as stack:
+        # A port whose queue of connections is full does not answer.
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        host, port = listening.getsockname()
+        for _ in range(3):
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex((host, port))
+        _, channel = await stack.enter_async_context(gateway_before(f"http://{host}:{port}"))
+        messages: Any = MessagesServiceStub(channel)  # type: ignore[no-untyped-call]
+        call = messages.CreateMessage(create())
+        exchanges = "claude_grpc.upstream.exchanges"
+        await collector.until(lambda: collector.total(exchanges, claude_grpc__state="connecting") == 1)
+        call.cancel()
+        await collector.until(lambda: collector.total(exchanges, claude_grpc__state="connecting") == 0)

@@ -194,6 +194,9 @@ async def test_a_cancel_is_counted_by_its_phase(collector: Collector) -> None:
                 await call.read()
             call.cancel()
             await stack.simulator.wait_closed(exchange)
+        await drain(ask(stack, "stream", "[[slow-headers]]", timeout=0.5))
+    assert collector.total("claude_grpc.rpc.cancels", claude_grpc__cause="DEADLINE_EXCEEDED") == 1
+    assert collector.total("claude_grpc.rpc.cancels", claude_grpc__phase="first-event") == 2
     for phase in ("first-event", "relay"):
         assert collector.total("claude_grpc.rpc.cancels", claude_grpc__phase=phase, claude_grpc__cause="CANCELLED") == 1
 

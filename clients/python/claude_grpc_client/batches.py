@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 import grpc
 
 from claude_grpc.v1 import batches_pb2, batches_pb2_grpc
-from claude_grpc_client.calls import ask, read_on
+from claude_grpc_client.calls import Caller
 from claude_grpc_client.channel import DEFAULT_TIMEOUT
 from claude_grpc_client.errors import ClaudeError
 
 __all__ = ["Batches"]
 
 
-class Batches:
+class Batches(Caller):
     """The message batches behind a gateway. Errors are raised as ``ClaudeError``.
 
     Args:
@@ -27,7 +27,7 @@ class Batches:
 
     def __init__(self, channel: grpc.Channel, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         self._stub = batches_pb2_grpc.BatchesServiceStub(channel)
-        self._timeout = timeout
+        super().__init__(timeout)
 
     def create(
         self, items: Iterable[batches_pb2.MessageBatchItem], header: batches_pb2.CreateMessageBatchHeader | None = None
@@ -35,7 +35,7 @@ class Batches:
         """Make a batch of the items, which are sent as they are drawn; an error in drawing them makes none."""
         parts = _Parts(items, header or batches_pb2.CreateMessageBatchHeader())
         try:
-            return ask(self._stub.CreateMessageBatch, iter(parts), self._timeout).batch
+            return self._ask(self._stub.CreateMessageBatch, iter(parts)).batch
         except ClaudeError:
             if parts.failure is not None:
                 raise parts.failure from None
@@ -43,25 +43,21 @@ class Batches:
 
     def get(self, batch_id: str) -> batches_pb2.MessageBatch:
         """The batch as it is now."""
-        return ask(
-            self._stub.GetMessageBatch, batches_pb2.GetMessageBatchRequest(batch_id=batch_id), self._timeout
-        ).batch
+        return self._ask(self._stub.GetMessageBatch, batches_pb2.GetMessageBatchRequest(batch_id=batch_id)).batch
 
     def cancel(self, batch_id: str) -> batches_pb2.MessageBatch:
         """Ask that what has not begun be left."""
-        return ask(
-            self._stub.CancelMessageBatch, batches_pb2.CancelMessageBatchRequest(batch_id=batch_id), self._timeout
-        ).batch
+        return self._ask(self._stub.CancelMessageBatch, batches_pb2.CancelMessageBatchRequest(batch_id=batch_id)).batch
 
     def delete(self, batch_id: str) -> None:
         """Delete an ended batch and its results."""
-        ask(self._stub.DeleteMessageBatch, batches_pb2.DeleteMessageBatchRequest(batch_id=batch_id), self._timeout)
+        self._ask(self._stub.DeleteMessageBatch, batches_pb2.DeleteMessageBatchRequest(batch_id=batch_id))
 
     def list(self) -> Iterator[batches_pb2.MessageBatch]:
         """All batches, the newest first."""
         request = batches_pb2.ListMessageBatchesRequest()
         while True:
-            page = ask(self._stub.ListMessageBatches, request, self._timeout)
+            page = self._ask(self._stub.ListMessageBatches, request)
             yield from page.batches
             if not page.next_page_token:
                 return
@@ -70,13 +66,13 @@ class Batches:
     def watch(self, batch_id: str) -> Iterator[batches_pb2.MessageBatch]:
         """The batch as it is now, and then whenever it changes, until it has ended."""
         request = batches_pb2.WatchMessageBatchRequest(batch_id=batch_id)
-        for response in read_on(lambda: self._stub.WatchMessageBatch(request)):
+        for response in self._read_on(lambda: self._stub.WatchMessageBatch(request)):
             yield response.batch
 
     def results(self, batch_id: str, start_index: int = 0) -> Iterator[batches_pb2.StreamMessageBatchResultsResponse]:
         """The results from ``start_index`` on, each once, also if the connection breaks meanwhile."""
         request = batches_pb2.StreamMessageBatchResultsRequest(batch_id=batch_id, start_index=start_index)
-        for result in read_on(lambda: self._stub.StreamMessageBatchResults(request, timeout=self._timeout)):
+        for result in self._read_on(lambda: self._stub.StreamMessageBatchResults(request, timeout=self._timeout)):
             request.start_index = result.index + 1
             yield result
 

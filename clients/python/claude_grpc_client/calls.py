@@ -9,8 +9,9 @@ from typing import Any, Protocol, TypeVar
 import grpc
 
 from claude_grpc_client.errors import UnavailableError, from_rpc_error
+from claude_grpc_client.timing import Timing, read_timing
 
-__all__ = ["ask", "read", "read_on"]
+__all__ = ["Caller", "read", "read_on"]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -28,12 +29,48 @@ class _StreamCall(Protocol[_T_co]):
     def cancel(self) -> Any: ...
 
 
-def ask(method: Callable[..., _T], request: Any, timeout: float | None) -> _T:
-    """The answer to a request, or to an iterator of requests; errors as ``ClaudeError``."""
-    try:
-        return method(request, timeout=timeout)
-    except grpc.RpcError as error:
-        raise from_rpc_error(error) from error
+class _Method(Protocol[_T_co]):
+    """What is needed of a stub's method with one answer."""
+
+    def with_call(self, request: Any, timeout: float | None = None) -> tuple[_T_co, Any]: ...
+
+
+class Caller:
+    """Makes a resource's calls.
+
+    Attributes:
+        timing: Where the gateway spent the time of the last call that ended well; None if it did not tell.
+
+    Args:
+        timeout: Deadline of a call in seconds; None is none.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timing: Timing | None = None
+        self._timeout = timeout
+
+    def _ask(self, method: _Method[_T], request: Any) -> _T:
+        """The answer to a request, or to an iterator of requests; errors as ``ClaudeError``."""
+        try:
+            answer, call = method.with_call(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        self._ended(call)
+        return answer
+
+    def _read_on(self, open_call: Callable[[], _StreamCall[_T]]) -> Iterator[_T]:
+        """As `read_on`."""
+        calls: list[_StreamCall[_T]] = []
+
+        def opened() -> _StreamCall[_T]:
+            calls[:] = [open_call()]
+            return calls[0]
+
+        yield from read_on(opened)
+        self._ended(calls[0])
+
+    def _ended(self, call: Any) -> None:
+        self.timing = read_timing(dict(call.trailing_metadata() or ()))
 
 
 def read(call: _StreamCall[_T]) -> Iterator[_T]:

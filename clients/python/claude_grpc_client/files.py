@@ -12,7 +12,7 @@ from typing import IO
 import grpc
 
 from claude_grpc.v1 import files_pb2, files_pb2_grpc
-from claude_grpc_client.calls import ask, read_on
+from claude_grpc_client.calls import Caller
 from claude_grpc_client.channel import DEFAULT_TIMEOUT
 
 __all__ = ["Files"]
@@ -21,7 +21,7 @@ __all__ = ["Files"]
 _CHUNK_BYTES = 1024 * 1024
 
 
-class Files:
+class Files(Caller):
     """The files behind a gateway. Errors are raised as ``ClaudeError``.
 
     Args:
@@ -31,7 +31,7 @@ class Files:
 
     def __init__(self, channel: grpc.Channel, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         self._stub = files_pb2_grpc.FilesServiceStub(channel)
-        self._timeout = timeout
+        super().__init__(timeout)
 
     def upload(
         self, path: Path, *, mime_type: str = "", sent: Callable[[int], object] = lambda _: None
@@ -51,7 +51,7 @@ class Files:
             size_bytes=path.stat().st_size,
             sha256=sha256,
         )
-        return ask(self._stub.UploadFile, _chunks(path, header, sent), self._timeout).file
+        return self._ask(self._stub.UploadFile, _chunks(path, header, sent)).file
 
     def download(
         self, file_id: str, path: Path, *, received: Callable[[int, int], object] = lambda _done, _total: None
@@ -66,7 +66,7 @@ class Files:
         request = files_pb2.DownloadFileRequest(file_id=file_id)
         metadata = files_pb2.FileMetadata()
         with _written_anew(path) as file:
-            for part in read_on(lambda: self._stub.DownloadFile(request, timeout=self._timeout)):
+            for part in self._read_on(lambda: self._stub.DownloadFile(request, timeout=self._timeout)):
                 if part.HasField("file"):
                     metadata = part.file
                     continue
@@ -77,17 +77,17 @@ class Files:
 
     def get(self, file_id: str) -> files_pb2.FileMetadata:
         """What is known of a file."""
-        return ask(self._stub.GetFile, files_pb2.GetFileRequest(file_id=file_id), self._timeout).file
+        return self._ask(self._stub.GetFile, files_pb2.GetFileRequest(file_id=file_id)).file
 
     def delete(self, file_id: str) -> None:
         """Delete a file."""
-        ask(self._stub.DeleteFile, files_pb2.DeleteFileRequest(file_id=file_id), self._timeout)
+        self._ask(self._stub.DeleteFile, files_pb2.DeleteFileRequest(file_id=file_id))
 
     def list(self) -> Iterator[files_pb2.FileMetadata]:
         """All files, the newest first."""
         request = files_pb2.ListFilesRequest()
         while True:
-            page = ask(self._stub.ListFiles, request, self._timeout)
+            page = self._ask(self._stub.ListFiles, request)
             yield from page.files
             if not page.next_page_token:
                 return

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import grpc
 
 from claude_grpc.v1 import models_pb2, models_pb2_grpc
-from claude_grpc_client.calls import ask
+from claude_grpc_client.calls import Caller
 from claude_grpc_client.channel import DEFAULT_TIMEOUT
 
 __all__ = ["Models"]
 
 
-class Models:
+class Models(Caller):
     """The models behind a gateway. Errors are raised as ``ClaudeError``.
 
     Args:
@@ -23,18 +23,18 @@ class Models:
 
     def __init__(self, channel: grpc.Channel, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         self._stub = models_pb2_grpc.ModelsServiceStub(channel)
-        self._timeout = timeout
+        super().__init__(timeout)
 
     def get(self, model_id: str) -> models_pb2.ModelInfo:
         """What is known of a model."""
         request = models_pb2.GetModelRequest(model_id=model_id)
-        return ask(self._stub.GetModel, request, self._timeout).model
+        return self._ask(self._stub.GetModel, request).model
 
     def list(self) -> Iterator[models_pb2.ModelInfo]:
         """All models, the newest first."""
         request = models_pb2.ListModelsRequest()
         while True:
-            page = ask(self._stub.ListModels, request, self._timeout)
+            page = self._ask(self._stub.ListModels, request)
             yield from page.models
             if not page.next_page_token:
                 return

@@ -19,6 +19,7 @@ class Timing:
 
     Attributes:
         admission: Waiting until the call could begin.
+        receive: Waiting for the caller to send the request, or the next part of an upload.
         encode: Checking the request and making JSON of it.
         retry: Attempts that failed, and the waits between them.
         connect: Getting a connection to the Claude API.
@@ -29,6 +30,7 @@ class Timing:
     """
 
     admission: int = 0
+    receive: int = 0
     encode: int = 0
     retry: int = 0
     connect: int = 0
@@ -39,7 +41,7 @@ class Timing:
 
     @property
     def gateway(self) -> int:
-        """What the gateway itself took: all but the waits for the Claude API."""
+        """What the gateway itself took: all but the waits for the caller's request and for the Claude API."""
         return self.admission + self.encode + self.relay
 
 

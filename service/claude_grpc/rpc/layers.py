@@ -30,6 +30,9 @@ def observe(telemetry: Telemetry) -> Layer:
                 yield
                 if call.status is not None:
                     code = call.status.code.name
+                    if code == names.DEADLINE_EXCEEDED:
+                        # The gateway gives up a little before its caller would.
+                        told.out_of_time()
             except asyncio.CancelledError:
                 # The caller's deadline ends a call by cancelling it, too.
                 code = told.cancelled()

@@ -68,6 +68,14 @@ class Requests:
             await asyncio.gather(self._headers, return_exceptions=True)
 
     async def _read(self) -> bytes | None:
+        ledger = self._call.telemetry.ledger
+        before = ledger.receiving()
+        request = await self._next()
+        # Not if that is cancelled: then this is what the call was doing at its end.
+        ledger.received(before)
+        return request
+
+    async def _next(self) -> bytes | None:
         if self._headers is None:
             # Not gRPC's own iterator, which complains when it is not read to its end.
             request: Any = await self._context.read()

@@ -38,7 +38,7 @@ class AttemptRecorder:
     def attempt_started(self, attempt: AttemptStarted) -> Mapping[str, str]:
         """Return headers to be sent with the attempt."""
         self._running, self._is_sent = attempt, False
-        self._ledger.enter(Phase.CONNECT)
+        self._ledger.begin_attempt()
         self._recorders.metrics.exchange_started()
         self._span = self._recorders.spans.start_attempt(self.parent, attempt)
         return self._recorders.spans.headers(self._span)

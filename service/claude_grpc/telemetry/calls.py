@@ -110,6 +110,10 @@ class CallTelemetry:
         self._recorders.metrics.rpc_cancelled(self._method, self.ledger.phase.value, code)
         return code
 
+    def out_of_time(self) -> None:
+        """Note that the RPC has no time left, in whatever phase it is."""
+        self._recorders.metrics.rpc_cancelled(self._method, self.ledger.phase.value, names.DEADLINE_EXCEEDED)
+
     def ended(self, code: str, reason: str, *, timing: str) -> None:
         """Note that the RPC has ended with a code; ``reason`` as in ``ErrorInfo``, ``timing`` as in the trailers."""
         self._recorders.metrics.rpc_ended(self._method, code, self.ledger.seconds)

@@ -27,7 +27,7 @@ _UNTOLD: Final = frozenset(
 
 
 class TraceTree:
-    """Formats a trace as a tree, once the RPC at its root has ended; a span of the SDK is given one by one."""
+    """Formats a trace as a tree, once its root has ended; a span of the SDK is given one by one."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[int, list[Any]] = OrderedDict()
@@ -37,13 +37,15 @@ class TraceTree:
         trace_id = span.context.trace_id
         spans = self._waiting.setdefault(trace_id, [])
         spans.append(span)
-        if span.kind is not SpanKind.SERVER:
+        # The root is an RPC, or a poll that is made for several of them.
+        if span.kind is not SpanKind.SERVER and span.parent is not None:
             if len(self._waiting) > _MOST_TRACES:
                 self._waiting.popitem(last=False)
             return ""
         del self._waiting[trace_id]
         lines = _tree(span, sorted(spans, key=lambda each: each.start_time), "")
-        return "\n".join([f"trace {format_trace_id(trace_id)}", *lines, ""])
+        whose = [f"    for trace {format_trace_id(link.context.trace_id)}" for link in span.links]
+        return "\n".join([f"trace {format_trace_id(trace_id)}", *whose, *lines, ""])
 
 
 def _tree(span: Any, spans: list[Any], indent: str) -> Iterator[str]:

@@ -24,6 +24,8 @@ class Phase(StrEnum):
 
     ADMISSION = "admission"
     """It waits until it may begin."""
+    RECEIVE = "receive"
+    """The gateway waits for the caller to send the request, or the next part of an upload."""
     ENCODE = "encode"
     """The gateway checks the request and makes JSON of it."""
     RETRY = "retry"
@@ -52,7 +54,7 @@ class Ledger:
         deadline: When its caller stops waiting; None if never.
     """
 
-    __slots__ = ("_clock", "_deadline", "_since", "_spent", "phase", "started")
+    __slots__ = ("_clock", "_deadline", "_earlier", "_since", "_spent", "phase", "started")
 
     def __init__(self, deadline: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -60,6 +62,8 @@ class Ledger:
         self.started = self._since = clock()
         self.phase = Phase.ADMISSION
         self._spent: dict[Phase, float] = {}
+        # What the attempts before the one that runs have spent in the phases of an attempt.
+        self._earlier = (0.0, 0.0)
 
     @property
     def seconds(self) -> float:
@@ -81,11 +85,29 @@ class Ledger:
         self.phase, self._since = phase, now
         return now
 
+    def receiving(self) -> Phase:
+        """Begin to wait for the caller; return the phase to go on with."""
+        before = self.phase
+        self.enter(Phase.RECEIVE)
+        return before
+
+    def received(self, before: Phase) -> None:
+        """Go on with the phase from before, unless another has begun: upstream may answer while the caller sends."""
+        if self.phase is Phase.RECEIVE:
+            self.enter(before)
+
+    def begin_attempt(self) -> None:
+        """Begin an attempt, with the way to a connection."""
+        self.enter(Phase.CONNECT)
+        self._earlier = (self._spent.get(Phase.CONNECT, 0.0), self._spent.get(Phase.FIRST_EVENT, 0.0))
+
     def give_up(self) -> None:
         """Count the attempt that has just failed, and the wait that may follow, as time for retries."""
         self.enter(Phase.RETRY)
-        wasted = self._spent.pop(Phase.CONNECT, 0.0) + self._spent.pop(Phase.FIRST_EVENT, 0.0)
-        self._spent[Phase.RETRY] = self._spent.get(Phase.RETRY, 0.0) + wasted
+        for phase, earlier in zip((Phase.CONNECT, Phase.FIRST_EVENT), self._earlier, strict=True):
+            wasted = self._spent.get(phase, 0.0) - earlier
+            self._spent[phase] = earlier
+            self._spent[Phase.RETRY] = self._spent.get(Phase.RETRY, 0.0) + wasted
 
     def waited(self, seconds: float) -> None:
         """Count what the gateway waited for more of an answer while it was about to relay it."""

@@ -95,9 +95,10 @@ class ModelCall:
         return self._recorders.content is not None and self._span.is_recording()
 
     def __enter__(self) -> Self:
-        self._began = self._ledger.enter(Phase.CONNECT)
         if self._fallback:
+            self._ledger.give_up()
             self._recorders.metrics.fell_back(self._fallback)
+        self._began = self._ledger.enter(Phase.CONNECT)
         self._span = self._attempts.parent = self._recorders.spans.start_model_call(
             self._parent, self._operation, self._asked, links=self._links
         )

@@ -53,6 +53,9 @@ _KIND: Final = b"\x30"
 _START: Final = b"\x39"
 _END: Final = b"\x41"
 _ATTRIBUTE: Final = b"\x4a"
+_KEY: Final = b"\x0a"
+_VALUE: Final = b"\x12"
+_STRING: Final = b"\x0a"
 _LOCAL: Final = b"\x85\x01" + SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK.to_bytes(4, "little")
 _REMOTE: Final = b"\x85\x01" + (SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK | SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK).to_bytes(
     4, "little"
@@ -92,10 +95,10 @@ class SpanEncoder:
     def _attribute(self, item: tuple[str, Any]) -> bytes:
         key, value = item
         # Equal values of other types, True and 1.0, are written otherwise than 1.
-        is_kept = type(value) in _KEPT_TYPES and key not in _UNIQUE
+        is_kept = (type(value) in _KEPT_TYPES and key not in _UNIQUE) or key == names.RESPONSE_FINISH_REASONS
         written = self._kept.get(item) if is_kept else None
         if written is None:
-            written = _field(_ATTRIBUTE, KeyValue(key=key, value=_value(value)).SerializeToString())
+            written = _field(_ATTRIBUTE, _key_value(key, value))
             if is_kept and len(self._kept) < _MOST_KEPT:
                 self._kept[item] = written
         return written
@@ -118,6 +121,12 @@ def _rest(span: ReadableSpan) -> bytes:
     return Span(
         events=whole.events, links=whole.links, status=whole.status, trace_state=whole.trace_state
     ).SerializeToString()
+
+
+def _key_value(key: str, value: Any) -> bytes:
+    if type(value) is str:
+        return _field(_KEY, key.encode()) + _field(_VALUE, _field(_STRING, value.encode()))
+    return KeyValue(key=key, value=_value(value)).SerializeToString()
 
 
 def _value(value: Any) -> AnyValue:
