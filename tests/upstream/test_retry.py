@@ -67,6 +67,7 @@ def test_x_should_retry_is_over_the_status(status: int, asked: str, retried: boo
         ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
         ({"retry-after-ms": "0", "retry-after": "9"}, 9.0),
         ({"retry-after-ms": "-5"}, 0.5),
+        ({"retry-after-ms": "1E-321"}, 0.5),
         ({"retry-after": "0"}, 0.5),
         ({"retry-after": "-1"}, 0.5),
         ({"retry-after": "nan"}, 0.5),

@@ -88,8 +88,9 @@ class RetryPolicy:
 def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds that a response asks to wait, None if it does not; ``now`` in seconds since the epoch."""
     milliseconds = _number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None and milliseconds > 0:
-        return milliseconds / 1000.0
+    # Divided first: the smallest numbers there are come to nothing by it.
+    if milliseconds is not None and (asked := milliseconds / 1000.0) > 0:
+        return asked
     retry_after = headers.get("retry-after", "")
     seconds = _number(retry_after)
     if seconds is None:
