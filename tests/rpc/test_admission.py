@@ -22,6 +22,7 @@ from claude_grpc.simulator import RawAnswer
 from claude_grpc.v1.files_pb2 import FileChunk, UploadFileHeader, UploadFileRequest
 from claude_grpc.v1.files_pb2_grpc import FilesServiceStub
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
+from support.layers import within
 from support.stack import Stack, create, drain, gateway_before, open_stack, stream
 
 KB = 1024
@@ -42,8 +43,8 @@ async def bring(size: int) -> bytes:
 async def test_a_call_that_waits_comes_in_when_another_ends() -> None:
     admission = Admission(AdmissionLimits(max_calls=1, max_queued=1))
     async with AsyncExitStack() as running:
-        await running.enter_async_context(admission.layer(call()))
-        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(admission.layer(call())))
+        await running.enter_async_context(within(admission.layer, call()))
+        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(within(admission.layer, call())))
         await asyncio.sleep(0)
         assert not waiting.done()
     await waiting
@@ -52,40 +53,40 @@ async def test_a_call_that_waits_comes_in_when_another_ends() -> None:
 @pytest.mark.parametrize("seconds", [None, 0.05, -1.0])
 async def test_a_call_that_waits_in_vain_is_refused_before_its_deadline(seconds: float | None) -> None:
     admission = Admission(AdmissionLimits(max_calls=1, max_queued=1, queue_seconds=0.03))
-    async with admission.layer(call()):
+    async with within(admission.layer, call()):
         began = time.monotonic()
         waiting = call(seconds)
         with pytest.raises(GatewayOverloadedError) as refused:
-            async with admission.layer(waiting):
+            async with within(admission.layer, waiting):
                 raise AssertionError
         assert waiting.deadline is None or time.monotonic() < max(waiting.deadline, began + 0.05)
         assert 0.5 <= (refused.value.retry_after or 0) <= 1.5
-    async with admission.layer(call()):
+    async with within(admission.layer, call()):
         pass
 
 
 async def test_a_caller_that_leaves_the_queue_leaves_no_trace() -> None:
     admission = Admission(AdmissionLimits(max_calls=1, max_queued=1))
-    async with admission.layer(call()):
-        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(admission.layer(call())))
+    async with within(admission.layer, call()):
+        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(within(admission.layer, call())))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    async with admission.layer(call()):
+    async with within(admission.layer, call()):
         pass
 
 
 async def test_when_the_gateway_drains_those_who_wait_are_sent_elsewhere() -> None:
     admission = Admission(AdmissionLimits(max_calls=1, max_queued=1))
-    async with admission.layer(call()):
-        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(admission.layer(call())))
+    async with within(admission.layer, call()):
+        waiting = asyncio.create_task(AsyncExitStack().enter_async_context(within(admission.layer, call())))
         await asyncio.sleep(0)
         admission.close()
         with pytest.raises(DrainingError):
             await waiting
         with pytest.raises(DrainingError):
-            await AsyncExitStack().enter_async_context(admission.layer(call()))
+            await AsyncExitStack().enter_async_context(within(admission.layer, call()))
 
 
 async def test_a_request_that_does_not_fit_is_refused_and_a_small_one_is_not() -> None:
@@ -93,12 +94,12 @@ async def test_a_request_that_does_not_fit_is_refused_and_a_small_one_is_not() -
     async with AsyncExitStack() as stack:
         calls = [call() for _ in range(4)]
         for one in calls[:2]:
-            await stack.enter_async_context(admission.layer(one))
+            await stack.enter_async_context(within(admission.layer, one))
             await one.share.receive(lambda: bring(100 * KB))
-        async with admission.layer(calls[2]):
+        async with within(admission.layer, calls[2]):
             with pytest.raises(GatewayOverloadedError, match="memory"):
                 await calls[2].share.receive(lambda: bring(100 * KB))
-        async with admission.layer(calls[3]):
+        async with within(admission.layer, calls[3]):
             assert len(await calls[3].share.receive(lambda: bring(KB))) == KB
 
 
@@ -107,7 +108,7 @@ async def test_a_request_that_is_long_in_coming_makes_way_when_memory_is_short()
     async with AsyncExitStack() as stack:
         calls = [call() for _ in range(3)]
         for one in calls:
-            await stack.enter_async_context(admission.layer(one))
+            await stack.enter_async_context(within(admission.layer, one))
         slow = [asyncio.create_task(one.share.receive(lambda: asyncio.sleep(0.4, b"x"))) for one in calls]
         assert [await one for one in slow[:2]] == [b"x", b"x"]
         with pytest.raises(GatewayOverloadedError, match="too long in coming"):
@@ -119,7 +120,7 @@ async def test_the_parts_of_a_request_are_charged_one_by_one() -> None:
     async with AsyncExitStack() as stack:
         calls = [call() for _ in range(3)]
         for one in calls:
-            await stack.enter_async_context(admission.layer(one))
+            await stack.enter_async_context(within(admission.layer, one))
         for _ in range(5):
             for one in calls[:2]:
                 assert len(await one.share.receive_next(lambda: bring(100 * KB)) or b"") == 100 * KB
@@ -146,7 +147,7 @@ async def test_large_parts_are_read_in_turns_which_who_is_long_in_coming_loses(m
     async with AsyncExitStack() as stack:
         first, second = call(), call()
         for one in (first, second):
-            await stack.enter_async_context(admission.layer(one))
+            await stack.enter_async_context(within(admission.layer, one))
             one.share.expect_large()
         large = asyncio.create_task(first.share.receive_next(part("large", 90 * KB)))
         waiting = asyncio.create_task(second.share.receive_next(part("small", 10)))
@@ -171,7 +172,7 @@ async def test_who_waits_too_long_for_a_turn_is_refused() -> None:
     async with AsyncExitStack() as stack:
         first, second = call(), call()
         for one in (first, second):
-            await stack.enter_async_context(admission.layer(one))
+            await stack.enter_async_context(within(admission.layer, one))
             one.share.expect_large()
         silent = asyncio.create_task(first.share.receive_next(asyncio.Event().wait))
         await asyncio.sleep(0)
@@ -184,7 +185,7 @@ async def test_who_waits_too_long_for_a_turn_is_refused() -> None:
 async def test_a_caller_that_sends_nothing_does_not_keep_its_place(what: str) -> None:
     admission = Admission(AdmissionLimits(request_seconds=0.05))
     silent = call()
-    async with admission.layer(silent):
+    async with within(admission.layer, silent):
         with pytest.raises(GatewayOverloadedError, match="too long in coming"):
             await getattr(silent.share, what)(asyncio.Event().wait)
 
@@ -196,7 +197,7 @@ async def test_a_timeout_of_the_reading_itself_is_not_taken_for_ours(what: str) 
 
     admission = Admission(LIMITS)
     reading = call()
-    async with admission.layer(reading):
+    async with within(admission.layer, reading):
         with pytest.raises(TimeoutError, match="own"):
             await getattr(reading.share, what)(fail)
 

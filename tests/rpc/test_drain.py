@@ -12,6 +12,7 @@ import pytest
 from claude_grpc.errors import DrainingError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.drain import Drain, Phase, RunningCalls
+from support.layers import within
 from support.stack import Ended, Stack, create, drain, open_stack, stream
 
 SERVING, LEAVING, FINISHING, ENDING = Phase
@@ -68,7 +69,7 @@ def test_what_is_set_to_zero_is_passed_over(delay: float, grace: float, phase: P
 async def test_calls_are_idle_when_none_runs() -> None:
     calls = RunningCalls()
     await calls.idle()
-    async with calls.running(Call("a")), calls.running(Call("b")):
+    async with within(calls.layer, Call("a")), within(calls.layer, Call("b")):
         idle = asyncio.create_task(calls.idle())
         await asyncio.sleep(0)
         assert not idle.done()
@@ -78,24 +79,25 @@ async def test_calls_are_idle_when_none_runs() -> None:
 async def test_ended_calls_say_why_and_new_ones_are_refused() -> None:
     calls = RunningCalls()
 
-    async def run(call: Call) -> None:
-        async with calls.running(call):
-            calls.end()
-            await asyncio.Event().wait()
+    async def ends() -> None:
+        calls.end()
+        await asyncio.Event().wait()
 
     with pytest.raises(DrainingError) as ended:
-        await run(Call("a", partial=True))
+        await calls.layer(Call("a", partial=True), ends)
     assert ended.value.partial
     assert ended.value.retry_after is None
     with pytest.raises(DrainingError) as refused:
-        await run(Call("b"))
+        await calls.layer(Call("b"), ends)
     assert refused.value.retry_after is not None
 
 
 async def test_a_timeout_within_a_call_is_not_taken_for_the_drains() -> None:
+    async def fails() -> None:
+        raise TimeoutError("its own")
+
     with pytest.raises(TimeoutError, match="own"):
-        async with RunningCalls().running(Call("a")):
-            raise TimeoutError("its own")
+        await RunningCalls().layer(Call("a"), fails)
 
 
 async def begun(stack: Stack, script: str) -> asyncio.Task[Ended]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from io import StringIO
 from typing import Any
@@ -156,10 +156,9 @@ async def test_layers_are_entered_from_the_outside_and_left_from_the_inside() ->
     order: list[str] = []
 
     def layer(name: str) -> Any:
-        @asynccontextmanager
-        async def around(call: Call) -> AsyncIterator[None]:
+        async def around(call: Call, proceed: Callable[[], Awaitable[None]]) -> None:
             order.append(f"{name} in")
-            yield
+            await proceed()
             order.append(f"{name} out {call.status.code.name if call.status else 'OK'}")
 
         return around

@@ -27,7 +27,7 @@ def error_event(kind: str) -> bytes:
 
 
 async def read(client: UpstreamClient, request: UpstreamRequest | None = None) -> tuple[list[bytes], UpstreamContext]:
-    async with client.stream(request or asking()) as stream:
+    async with await client.stream(request or asking()) as stream:
         return [event.data async for events in stream for event in events], stream.context
 
 

@@ -191,7 +191,7 @@ async def test_a_cancel_within_an_upload_closes_the_connection_and_the_source(se
 
 async def read(client: Any, kind: str) -> list[bytes]:
     found: list[bytes] = []
-    async with getattr(client, kind)(GET) as stream:
+    async with await getattr(client, kind)(GET) as stream:
         async for read in stream:
             found += read
     return found
@@ -210,8 +210,12 @@ async def test_lines_and_bytes_come_with_any_type(serve: Any, connect: Any, cont
     client = connect(await serve(script))
     assert await read(client, "lines") == [b'{"a":1}', b'{"b":2}']
     assert b"".join(await read(client, "download")) == b'{"a":1}\n{"b":2}'
-    async with client.download(GET) as stream:
-        assert (stream.status, stream.headers["X-A"], stream.context.request_id) == (206, "1", "req_1")
+    async with await client.download(GET) as stream:
+        assert (stream.response.status, stream.response.headers["x-a"], stream.context.request_id) == (
+            206,
+            "1",
+            "req_1",
+        )
 
 
 @pytest.mark.parametrize("kind", ["lines", "download"])
@@ -254,7 +258,7 @@ async def test_leaving_an_answer_closes_the_connection(serve: Any, connect: Any,
         await peer.stall()
 
     upstream = await serve(script)
-    async with getattr(connect(upstream), kind)(GET) as stream:
+    async with await getattr(connect(upstream), kind)(GET) as stream:
         await anext(stream)
     async with asyncio.timeout(AT_ONCE):
         await (await upstream.peer()).closed

@@ -82,13 +82,13 @@ async def read(client: UpstreamClient, kind: str) -> None:
     if kind == "send":
         await client.send(CREATE)
         return
-    async with client.stream(CREATE) as stream:
+    async with await client.stream(CREATE) as stream:
         async for _ in stream:
             pass
 
 
 async def fail_within_a_stream(client: UpstreamClient) -> None:
-    async with client.stream(CREATE) as stream:
+    async with await client.stream(CREATE) as stream:
         await anext(stream)
         raise LookupError
 
@@ -154,14 +154,14 @@ async def test_a_cancel_while_waiting_for_a_free_connection_leaves_the_queue(
     reached = asyncio.Event()
     upstream = await serve(bind(waits_within_a_stream, reached))
     client = connect(upstream, transport=transport)
-    async with client.stream(CREATE) as stream:
+    async with await client.stream(CREATE) as stream:
         await anext(stream)
         queued = asyncio.ensure_future(read(client, "send"))
         await asyncio.sleep(0)
         queued.cancel()
         await asyncio.wait([queued])
         assert queued.cancelled()
-    async with client.stream(CREATE) as stream:
+    async with await client.stream(CREATE) as stream:
         await anext(stream)
     await transport.aclose()
 
@@ -194,12 +194,12 @@ async def test_leaving_a_stream_closes_the_connection(serve: Any, connect: Any, 
     upstream = await serve(bind(script, asyncio.Event()))
     client = connect(upstream)
     if how == "close":
-        opened = client.stream(CREATE)
+        opened = await client.stream(CREATE)
         await anext(await opened.__aenter__())
         await client.aclose()
         await opened.__aexit__(None, None, None)
     elif how == "return":
-        async with client.stream(CREATE) as stream:
+        async with await client.stream(CREATE) as stream:
             await anext(stream)
     else:
         with pytest.raises(LookupError):
@@ -222,7 +222,7 @@ async def test_a_cancel_leaves_other_streams_alone(serve: Any, connect: Any) -> 
     go_on = asyncio.Event()
     upstream = await serve(script)
     client = connect(upstream)
-    async with client.stream(CREATE) as kept:
+    async with await client.stream(CREATE) as kept:
         await anext(kept)
         kept_peer = await upstream.peer()
         call = asyncio.ensure_future(read(client, "stream"))

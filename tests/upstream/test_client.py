@@ -137,7 +137,7 @@ async def test_send_returns_the_whole_answer_and_its_context(serve: Any, connect
 
     response: UpstreamResponse = await connect(await serve(script)).send(CREATE)
     assert (response.status, response.body) == (200, b'{"id": "msg_1"}')
-    assert response.headers["Server"] == "canary-server"
+    assert response.headers["server"] == "canary-server"
     assert (response.context.request_id, response.context.attempts) == ("req_1", 1)
     assert response.context.headers == PASSED_ON
     assert "msg_1" not in repr(response)
@@ -165,7 +165,7 @@ async def test_stream_hands_out_what_each_read_brought(serve: Any, connect: Any)
 
     go_on = asyncio.Event()
     upstream = await serve(script)
-    async with connect(upstream).stream(CREATE) as stream:
+    async with await connect(upstream).stream(CREATE) as stream:
         assert (stream.context.request_id, stream.context.attempts) == ("req_1", 1)
         assert stream.context.headers == PASSED_ON
         assert await anext(stream) == [ServerSentEvent("a", b"1"), ServerSentEvent("b", b"2")]
@@ -214,7 +214,7 @@ async def test_a_stream_for_send_and_json_for_stream_are_protocol_errors(serve: 
     with pytest.raises(UpstreamProtocolError):
         await client.send(UpstreamRequest(method="POST", path="/send"))
     with pytest.raises(UpstreamProtocolError):
-        async with client.stream(UpstreamRequest(method="POST", path="/stream")):
+        async with await client.stream(UpstreamRequest(method="POST", path="/stream")):
             pass
 
 
@@ -305,7 +305,7 @@ async def test_errors_and_answers_leave_the_connection_for_the_next_request(serv
         await client.send(CREATE)
         with pytest.raises(UpstreamStatusError):
             await client.send(UpstreamRequest(method="POST", path="/error"))
-        async with client.stream(UpstreamRequest(method="POST", path="/stream")) as stream:
+        async with await client.stream(UpstreamRequest(method="POST", path="/stream")) as stream:
             assert [event.data async for events in stream for event in events] == [b"1"]
     await upstream.peer()
     assert upstream.unseen() == 0
@@ -329,7 +329,7 @@ async def test_a_stream_finished_after_its_last_event_leaves_its_connection_for_
     upstream = await serve(script)
     client = connect(upstream)
     for _ in range(2):
-        async with client.stream(CREATE) as stream:
+        async with await client.stream(CREATE) as stream:
             assert len(await anext(stream)) == 1
             if finishes:
                 read.set()
@@ -356,7 +356,7 @@ async def test_finish_does_not_wait_for_a_stream_that_does_not_end(serve: Any, c
 
     finishing = asyncio.Event()
     upstream = await serve(script)
-    async with connect(upstream).stream(CREATE) as stream:
+    async with await connect(upstream).stream(CREATE) as stream:
         assert len(await anext(stream)) == 1
         finishing.set()
         async with asyncio.timeout(5):
@@ -383,6 +383,6 @@ async def call(client: UpstreamClient, kind: str) -> None:
     if kind == "send":
         await client.send(CREATE)
         return
-    async with client.stream(CREATE) as stream:
+    async with await client.stream(CREATE) as stream:
         async for _ in stream:
             pass

@@ -12,22 +12,8 @@ import httpx
 import pytest
 
 from claude_grpc.upstream import environment_proxy, make_transport
-from claude_grpc.upstream.aiohttp_body import _seen
-
-QUICK = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
-
-
-def post(url: str, content: Any = b"{}", *, method: str = "POST", **timeouts: float) -> httpx.Request:
-    headers = {"x-one": "1", "accept-encoding": "identity"}
-    return httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": QUICK | timeouts})
-
-
-async def read(response: httpx.Response) -> bytes:
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    try:
-        return b"".join([piece async for piece in response.stream])
-    finally:
-        await response.aclose()
+from claude_grpc.upstream.aiohttp_response import _seen
+from support.http import post, read_all
 
 
 async def test_a_connection_that_does_not_come_about_is_a_connect_timeout(serve: Any, transport: Any) -> None:
@@ -36,7 +22,7 @@ async def test_a_connection_that_does_not_come_about_is_a_connect_timeout(serve:
 
     upstream = await serve(script)
     with pytest.raises(httpx.ConnectTimeout):
-        await transport.handle_async_request(post(f"https://{upstream.netloc}", connect=0.1))
+        await transport.send(post(f"https://{upstream.netloc}", connect=0.1))
     await closes(await upstream.peer())
 
 
@@ -45,7 +31,7 @@ async def test_a_refused_connection_is_a_connect_error(transport: Any) -> None:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         with pytest.raises(httpx.ConnectError):
-            await transport.handle_async_request(post(url))
+            await transport.send(post(url))
 
 
 async def test_a_name_that_nobody_knows_is_a_connect_error(transport: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +40,7 @@ async def test_a_name_that_nobody_knows_is_a_connect_error(transport: Any, monke
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(httpx.ConnectError):
-        await transport.handle_async_request(post("http://nobody.invalid"))
+        await transport.send(post("http://nobody.invalid"))
 
 
 async def test_requests_above_the_limit_wait_for_a_free_connection(serve: Any, engine: Any) -> None:
@@ -69,13 +55,13 @@ async def test_requests_above_the_limit_wait_for_a_free_connection(serve: Any, e
     end = asyncio.Event()
     upstream = await serve(script)
     transport = make_transport(engine, max_connections=1)
-    response = await transport.handle_async_request(post(upstream.url))
+    response = await transport.send(post(upstream.url))
     with pytest.raises(httpx.PoolTimeout):
-        await transport.handle_async_request(post(upstream.url, pool=0.05))
-    waiting = asyncio.ensure_future(transport.handle_async_request(post(upstream.url)))
+        await transport.send(post(upstream.url, pool=0.05))
+    waiting = asyncio.ensure_future(transport.send(post(upstream.url)))
     end.set()
-    assert await read(response) == b"one"
-    assert await read(await waiting) == b"one"
+    assert await read_all(response) == b"one"
+    assert await read_all(await waiting) == b"one"
     await transport.aclose()
 
 
@@ -93,21 +79,21 @@ async def test_a_failed_request_gives_its_place_back(serve: Any, engine: Any, fa
     upstream = await serve(script)
     transport = make_transport(engine, max_connections=1)
     if failing == "cancel":
-        call = asyncio.ensure_future(transport.handle_async_request(post(upstream.url + "/silent")))
+        call = asyncio.ensure_future(transport.send(post(upstream.url + "/silent")))
         await upstream.peer()
         call.cancel()
         await asyncio.wait([call])
     elif failing == "leave":
-        await (await transport.handle_async_request(post(upstream.url))).aclose()
+        await (await transport.send(post(upstream.url))).aclose()
     elif failing == "timeout":
         with pytest.raises(httpx.ReadTimeout):
-            await transport.handle_async_request(post(upstream.url + "/silent", read=0.05))
+            await transport.send(post(upstream.url + "/silent", read=0.05))
     else:
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
             with pytest.raises(httpx.ConnectError):
-                await transport.handle_async_request(post(f"http://127.0.0.1:{bound.getsockname()[1]}"))
-    assert await read(await transport.handle_async_request(post(upstream.url + "/end"))) == b"one"
+                await transport.send(post(f"http://127.0.0.1:{bound.getsockname()[1]}"))
+    assert await read_all(await transport.send(post(upstream.url + "/end"))) == b"one"
     await transport.aclose()
 
 
@@ -120,7 +106,7 @@ async def test_a_proxy_is_used_with_its_credentials(serve: Any, engine: Any) -> 
 
     proxy = await serve(script)
     transport = make_transport(engine, proxy=f"http://user:pass@{proxy.netloc}")
-    await read(await transport.handle_async_request(post("http://upstream.invalid/v1/messages")))
+    await read_all(await transport.send(post("http://upstream.invalid/v1/messages")))
     await transport.aclose()
     request = await received
     assert request.line == "POST http://upstream.invalid/v1/messages HTTP/1.1"
@@ -137,7 +123,7 @@ async def test_a_proxy_that_refuses_a_tunnel_is_a_proxy_error(serve: Any, engine
     proxy = await serve(script)
     transport = make_transport(engine, proxy=proxy.url)
     with pytest.raises(httpx.ProxyError):
-        await transport.handle_async_request(post("https://upstream.invalid"))
+        await transport.send(post("https://upstream.invalid"))
     await transport.aclose()
 
 
@@ -152,7 +138,7 @@ async def test_a_netrc_file_changes_no_header(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     received = asyncio.get_running_loop().create_future()
     upstream = await serve(script)
-    await read(await transport.handle_async_request(post(upstream.url)))
+    await read_all(await transport.send(post(upstream.url)))
     assert (await received).header("authorization") is None
 
 
@@ -164,14 +150,14 @@ async def test_a_header_that_no_request_can_have_is_refused_and_its_place_given_
     upstream = await serve(script)
     transport = make_transport(engine, max_connections=1)
     with pytest.raises((ValueError, httpx.LocalProtocolError)):
-        await transport.handle_async_request(httpx.Request("GET", upstream.url, headers={"x-one": "a\r\nx-two: b"}))
-    await read(await transport.handle_async_request(post(upstream.url)))
+        await transport.send(post(upstream.url, headers={"x-one": "a\r\nx-two: b"}))
+    await read_all(await transport.send(post(upstream.url)))
     await transport.aclose()
 
 
 async def test_only_http_is_spoken(transport: Any) -> None:
     with pytest.raises(httpx.UnsupportedProtocol):
-        await transport.handle_async_request(post("ftp://127.0.0.1"))
+        await transport.send(post("ftp://127.0.0.1"))
 
 
 async def test_the_end_of_a_connection_that_nobody_uses_is_not_reported(serve: Any, transport: Any) -> None:
@@ -185,9 +171,9 @@ async def test_the_end_of_a_connection_that_nobody_uses_is_not_reported(serve: A
 
     async def exchange() -> None:
         go_on.clear()
-        response = await transport.handle_async_request(post(upstream.url))
+        response = await transport.send(post(upstream.url))
         go_on.set()
-        assert await read(response) == b"one"
+        assert await read_all(response) == b"one"
 
     reports: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))

@@ -36,7 +36,7 @@ Script = Callable[[Any], Awaitable[None]]
 async def call(client: UpstreamClient, kind: str, request: UpstreamRequest = CREATE) -> Any:
     if kind == "send":
         return await client.send(request)
-    async with client.stream(request) as stream:
+    async with await client.stream(request) as stream:
         return [event async for events in stream for event in events]
 
 
@@ -128,7 +128,7 @@ async def test_a_pool_timeout_is_tried_again(serve: Any, connect: Any, engine: A
     upstream = await serve(script)
     transport = make_transport(engine, max_connections=1)
     client = connect(upstream, transport=transport, timeouts=Timeouts(pool=0.05))
-    async with client.stream(CREATE):
+    async with await client.stream(CREATE):
         with pytest.raises(UpstreamTimeoutError) as caught:
             await client.send(CREATE)
     await transport.aclose()
@@ -317,7 +317,7 @@ async def test_a_stream_that_breaks_off_fails_after_its_events(
     has_first = asyncio.Event()
     upstream = await serve(script)
     client = connect(upstream, timeouts=IMPATIENT, max_event_bytes=25)
-    async with client.stream(CREATE) as stream:
+    async with await client.stream(CREATE) as stream:
         assert await anext(stream) == [ServerSentEvent("", b"1")]
         has_first.set()
         if error is None:
@@ -339,7 +339,7 @@ async def test_an_invalid_event_fails_the_stream_without_waiting_for_more(serve:
         peer.send_chunk(b"data: 1\n\ndata: \xff\n\n")
         await peer.stall()
 
-    async with connect(await serve(script)).stream(CREATE) as stream:
+    async with await connect(await serve(script)).stream(CREATE) as stream:
         assert await anext(stream) == [ServerSentEvent("", b"1")]
         for _ in range(2):
             with pytest.raises(UpstreamProtocolError) as caught:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from claude_grpc.upstream.limit import TimeLimit
+
+
+@contextmanager
+def limited(limit: TimeLimit, seconds: float | None) -> Iterator[None]:
+    limit.start(seconds)
+    try:
+        yield
+    finally:
+        limit.stop()
 
 
 async def one_piece() -> AsyncIterator[bytes]:
@@ -23,14 +33,14 @@ async def silence() -> AsyncIterator[bytes]:
 async def test_within_the_limit_reads_are_reads(seconds: float | None) -> None:
     limit = TimeLimit()
     pieces = one_piece()
-    with limit.running(seconds):
+    with limited(limit, seconds):
         assert [await limit.read(pieces), await limit.read(pieces)] == [b"1", None]
         assert not limit.is_over()
 
 
 async def test_a_read_that_waits_ends_with_the_limit() -> None:
     limit = TimeLimit()
-    with limit.running(0.01), pytest.raises(TimeoutError):
+    with limited(limit, 0.01), pytest.raises(TimeoutError):
         await limit.read(silence())
     task = asyncio.current_task()
     assert task is not None
@@ -39,7 +49,7 @@ async def test_a_read_that_waits_ends_with_the_limit() -> None:
 
 async def test_after_the_limit_nothing_is_read() -> None:
     limit = TimeLimit()
-    with limit.running(-1.0):
+    with limited(limit, -1.0):
         while not limit.is_over():
             await asyncio.sleep(0)
         with pytest.raises(TimeoutError):
@@ -48,14 +58,14 @@ async def test_after_the_limit_nothing_is_read() -> None:
 
 async def test_who_does_not_read_is_left_alone() -> None:
     limit = TimeLimit()
-    with limit.running(0.0):
+    with limited(limit, 0.0):
         await asyncio.sleep(0.02)
     assert limit.is_over()
 
 
-async def test_the_limit_ends_with_its_context() -> None:
+async def test_a_limit_that_was_stopped_ends_nothing() -> None:
     limit = TimeLimit()
-    with limit.running(0.0):
+    with limited(limit, 0.0):
         pass
     await asyncio.sleep(0.02)
     assert not limit.is_over()
@@ -63,7 +73,7 @@ async def test_the_limit_ends_with_its_context() -> None:
 
 async def test_a_cancel_is_a_cancel() -> None:
     async def read() -> None:
-        with limit.running(60.0):
+        with limited(limit, 60.0):
             await limit.read(silence())
 
     limit = TimeLimit()
@@ -76,7 +86,7 @@ async def test_a_cancel_is_a_cancel() -> None:
 
 async def test_a_cancel_at_the_same_time_counts_for_more_than_the_limit() -> None:
     async def read() -> None:
-        with limit.running(60.0):
+        with limited(limit, 60.0):
             await limit.read(silence())
 
     limit = TimeLimit()

@@ -84,7 +84,7 @@ async def test_after_the_first_event_nothing_is_opened_again(
     serve: Any, connect: Any, opening: Any, error: type[UpstreamError]
 ) -> None:
     upstream = await serve(scripted(opening))
-    async with connect(upstream, timeouts=Timeouts(read=0.1)).stream(asking()) as stream:
+    async with await connect(upstream, timeouts=Timeouts(read=0.1)).stream(asking()) as stream:
         assert [event.data for event in await anext(stream)] == [b'{"type":"message_start"}']
         with pytest.raises(error) as caught:
             await anext(stream)

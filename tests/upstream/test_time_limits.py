@@ -77,7 +77,7 @@ async def test_when_the_time_is_up_the_call_ends_and_its_connection_closes(
 
 async def test_the_time_in_which_nobody_reads_counts(serve: Any, connect: Any) -> None:
     client = connect(await serve(sends_without_end), clock=lambda: 1000.0)
-    async with client.stream(asking(deadline=1000.2)) as stream:
+    async with await client.stream(asking(deadline=1000.2)) as stream:
         await anext(stream)
         await asyncio.sleep(0.3)
         with pytest.raises(DeadlineExceededError) as caught:
@@ -125,7 +125,7 @@ async def test_a_stream_that_has_begun_keeps_no_body(serve: Any, connect: Any, e
     client = connect(await serve(scripted(sends(error_event("overloaded_error")), sends(EVENT, end="stall"))))
     body = bytes(1024 * 1024)
     before = sys.getrefcount(body)
-    async with client.stream(asking(body=body)) as stream:
+    async with await client.stream(asking(body=body)) as stream:
         await anext(stream)
         # What wrote it may take a turn of the loop to end.
         await asyncio.sleep(0.05)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 from claude_grpc.rpc.call import Call
@@ -46,15 +46,15 @@ class AbandonedCalls:
             await self._let_go_on(task)
             raise
 
-    @asynccontextmanager
     async def stream(
-        self, call: Call, opening: AbstractAsyncContextManager[AsyncIterator[StreamMessageResponse]]
-    ) -> AsyncIterator[AsyncIterator[StreamMessageResponse]]:
+        self, call: Call, answering: AsyncGenerator[StreamMessageResponse, None]
+    ) -> AsyncGenerator[StreamMessageResponse, None]:
         """The events, unless the caller leaves before they end."""
         pump = _Pump(call)
-        task = asyncio.create_task(pump.run(opening))
+        task = asyncio.create_task(pump.run(answering))
         try:
-            yield pump.events()
+            while (event := await pump.next()) is not None:
+                yield event
         finally:
             if not pump.delivered:
                 pump.abandon()
@@ -102,12 +102,12 @@ class _Pump:
         self._abandoned = False
         self._next: asyncio.Queue[StreamMessageResponse | Exception | None] = asyncio.Queue(1)
 
-    async def run(self, opening: AbstractAsyncContextManager[AsyncIterator[StreamMessageResponse]]) -> None:
+    async def run(self, answering: AsyncGenerator[StreamMessageResponse, None]) -> None:
         """Read to the end, whoever is there to see it."""
         end: Exception | None = None
         try:
-            async with opening as events:
-                async for event in events:
+            async with aclosing(answering):
+                async for event in answering:
                     self._record.add(event)
                     await self._hand_over(event)
         except asyncio.CancelledError:
@@ -119,17 +119,13 @@ class _Pump:
         if self._abandoned:
             self._record.write("OK" if end is None else type(end).__name__)
 
-    async def events(self) -> AsyncIterator[StreamMessageResponse]:
-        """The events, for the reader; raises what ends them."""
-        while True:
-            event = await self._next.get()
-            if isinstance(event, StreamMessageResponse):
-                yield event
-                continue
-            self.delivered = True
-            if event is not None:
-                raise event
-            return
+    async def next(self) -> StreamMessageResponse | None:
+        """The next event, None after the last; raises what ends them."""
+        event = await self._next.get()
+        self.delivered = not isinstance(event, StreamMessageResponse)
+        if isinstance(event, Exception):
+            raise event
+        return event
 
     def abandon(self) -> None:
         """The reader is gone."""

@@ -14,7 +14,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -196,8 +196,7 @@ class Admission:
         """How full the gateway is."""
         return Load(self._ledger.calls, len(self._ledger.queued), self._ledger.bytes)
 
-    @asynccontextmanager
-    async def layer(self, call: Call) -> AsyncIterator[None]:
+    async def layer(self, call: Call, proceed: Callable[[], Awaitable[None]]) -> None:
         """Stand around a call; raise `RefusedError` instead of letting it in."""
         entry = self._ledger.arrive()
         if entry is None:
@@ -206,7 +205,7 @@ class Admission:
             if entry.place is Place.QUEUED:
                 await self._wait(entry, call.deadline)
             call.share = _Share(self, entry)
-            yield
+            await proceed()
         finally:
             self._ledger.leave(entry)
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Protocol
 
@@ -19,13 +20,14 @@ from claude_grpc.errors import UpstreamContext
 from claude_grpc.rpc.status import RpcStatus
 from claude_grpc.telemetry.calls import CallTelemetry
 
-__all__ = ["Call", "Read", "Share"]
+__all__ = ["Call", "Read", "Share", "snake_case"]
 
 Read = Callable[[], Awaitable[bytes | None]]
 """Brings a request into memory; None if there is none, or no other."""
 
 _HEADER = re.compile(r"[!-~]{1,256}")
 _LONGEST = 256
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class Share(Protocol):
@@ -90,10 +92,21 @@ class Call:
     partial: bool = False
     telemetry: CallTelemetry = field(default_factory=CallTelemetry.silent)
 
+    @property
+    def operation(self) -> str:
+        """The RPC's name as telemetry has it, ``create_message_batch``."""
+        return snake_case(self.method.rpartition("/")[2])
+
     def answered(self, context: UpstreamContext) -> None:
         """Note what came back from upstream, and pass on what callers want to know of it."""
         self.upstream = context
         self.trailers.update(_passed_on(context))
+
+
+@cache
+def snake_case(name: str) -> str:
+    """The name of an RPC as Python's methods have theirs."""
+    return _WORD.sub("_", name).lower()
 
 
 def _passed_on(context: UpstreamContext) -> Mapping[str, str]:

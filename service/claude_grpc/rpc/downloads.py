@@ -20,7 +20,7 @@ _RANGE: Final = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)")
 
 def told_size(stream: ByteStream) -> int | None:
     """Bytes of the body, if upstream tells them."""
-    text = stream.headers.get("content-length", "")
+    text = stream.response.headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else None
 
 
@@ -51,9 +51,9 @@ async def chunks(stream: ByteStream, *, offset: int = 0, size: int | None = None
 
 
 def _begins_at(stream: ByteStream) -> int:
-    if stream.status != _PARTIAL:
+    if stream.response.status != _PARTIAL:
         return 0
-    found = _RANGE.fullmatch(stream.headers.get("content-range", ""))
+    found = _RANGE.fullmatch(stream.response.headers.get("content-range", ""))
     if found is None:
         raise UpstreamProtocolError("Upstream does not tell which part of the content it sent.", stream.context)
     return int(found[1])

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
 from claude_grpc.errors import DrainingError
@@ -84,8 +83,7 @@ class RunningCalls:
         self._idle.set()
         self._ended = False
 
-    @asynccontextmanager
-    async def running(self, call: Call) -> AsyncIterator[None]:
+    async def layer(self, call: Call, proceed: Callable[[], Awaitable[None]]) -> None:
         """Stand around a call; raise `DrainingError` when calls are ended."""
         if self._ended:
             raise DrainingError("The gateway is being stopped.", retry_after=0.1)
@@ -94,7 +92,7 @@ class RunningCalls:
         self._idle.clear()
         try:
             async with scope:
-                yield
+                await proceed()
         except TimeoutError:
             if not scope.expired():
                 raise

@@ -6,8 +6,8 @@ Beside ``forward``, the only module that knows both the codec and upstream.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -34,7 +34,6 @@ M = TypeVar("M", bound=Message)
 
 _MOST_CHARACTERS = 256
 _PLACE = re.compile(r"\{(\w+)\}")
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +78,6 @@ class Fetch:
             part: Name of that part in the request.
         """
         call.telemetry.ledger.enter(Phase.ENCODE)
-        if call.deadline is None:
-            call.telemetry.without_deadline()
         violations = Violations()
         at: Path = (None, part) if part else None
         refuse_newer_fields(request, at, violations)
@@ -97,7 +94,7 @@ class Fetch:
     ) -> tuple[M, UpstreamContext]:
         """The answer to what was prepared, decoded."""
         with model_call:
-            response = await self._client.send(replace(prepared, observer=model_call.observer))
+            response = await self._client.send(prepared, model_call.observer)
             model_call.answer_begins()
             try:
                 return resource.decoder.decode(response.body), response.context
@@ -107,8 +104,8 @@ class Fetch:
 
     async def ask(self, resource: Resource[M], request: Any, call: Call) -> M:
         """The answer to a request that the gateway makes for itself, of which the caller is not told."""
-        model_call = call.telemetry.calls_upstream(_operation(call))
-        answer, _ = await self.deliver(resource, self.prepare(resource, request, call), model_call)
+        prepared = self.prepare(resource, request, call)
+        answer, _ = await self.deliver(resource, prepared, call.telemetry.calls_upstream(call.operation))
         return answer
 
     async def send(self, resource: Resource[M], request: Any, call: Call) -> M:
@@ -131,11 +128,11 @@ class Fetch:
     @asynccontextmanager
     async def lines(self, resource: Resource[M], request: Any, call: Call) -> AsyncIterator[LineStream]:
         """The answer line by line, not decoded; leaving closes the connection to upstream."""
-        model_call = call.telemetry.calls_upstream(_operation(call), streams=True)
-        prepared = replace(self.prepare(resource, request, call), observer=model_call.observer)
-        with model_call:
-            async with self._client.lines(prepared) as stream, _telling(stream, call, model_call):
-                yield stream
+        prepared = self.prepare(resource, request, call)
+        with call.telemetry.calls_upstream(call.operation, streams=True) as model_call:
+            async with await self._client.lines(prepared, model_call.observer) as stream:
+                with _telling(stream, call, model_call):
+                    yield stream
 
     @asynccontextmanager
     async def download(
@@ -145,21 +142,20 @@ class Fetch:
         prepared = self.prepare(resource, request, call)
         if offset:
             prepared = replace(prepared, headers={**prepared.headers, "range": f"bytes={offset}-"})
-        model_call = call.telemetry.calls_upstream(_operation(call), streams=True)
-        prepared = replace(prepared, observer=model_call.observer)
-        with model_call:
-            async with self._client.download(prepared) as stream, _telling(stream, call, model_call):
-                yield stream
+        with call.telemetry.calls_upstream(call.operation, streams=True) as model_call:
+            async with await self._client.download(prepared, model_call.observer) as stream:
+                with _telling(stream, call, model_call):
+                    yield stream
 
     async def _send(self, resource: Resource[M], prepared: UpstreamRequest, call: Call) -> M:
-        model_call = call.telemetry.calls_upstream(_operation(call))
+        model_call = call.telemetry.calls_upstream(call.operation)
         answer, context = await self.deliver(resource, prepared, model_call)
         call.answered(context)
         return answer
 
 
-@asynccontextmanager
-async def _telling(stream: ByteStream, call: Call, model_call: ModelCall) -> AsyncIterator[None]:
+@contextmanager
+def _telling(stream: ByteStream, call: Call, model_call: ModelCall) -> Iterator[None]:
     model_call.answer_begins()
     call.answered(stream.context)
     try:
@@ -169,11 +165,6 @@ async def _telling(stream: ByteStream, call: Call, model_call: ModelCall) -> Asy
         raise
     finally:
         model_call.waited(stream.waited)
-
-
-def _operation(call: Call) -> str:
-    """What telemetry calls it: the RPC's name, as in ``create_message_batch``."""
-    return _WORD.sub("_", call.method.rpartition("/")[2]).lower()
 
 
 def _segment(request: Any, name: str, at: Path, violations: Violations) -> str:

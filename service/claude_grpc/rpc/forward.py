@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -114,11 +113,14 @@ class Forward:
 
         async def send(sent: UpstreamRequest, model_call: ModelCall) -> M:
             with model_call:
-                response = await self._client.send(sent)
+                response = await self._client.send(sent, model_call.observer)
                 model_call.answer_begins()
                 call.answered(response.context)
-                with _in_context(response.context):
+                try:
                     answer = route.decoder.decode(response.body)
+                except UpstreamError as error:
+                    error.context = response.context
+                    raise
                 if isinstance(answer, AssistantMessage):
                     model_call.answered(answer)
                     model_call.whole(answer)
@@ -126,38 +128,51 @@ class Forward:
 
         return await self._ask(route, request, call, send)
 
-    @asynccontextmanager
     async def stream(
         self, route: Route[StreamMessageResponse], request: ParamsRequest, call: Call, *, exact: bool = True
-    ) -> AsyncIterator[AsyncIterator[StreamMessageResponse]]:
-        """The events of an answer, up to and including ``message_stop``; leaving closes the connection to upstream.
+    ) -> AsyncGenerator[StreamMessageResponse, None]:
+        """The events of an answer, up to and including ``message_stop``; closing it closes the connection to upstream.
 
         Unless they are to be exact, deltas that came together may be joined.
 
         Raises:
             RequestError: It cannot be sent as it is.
-            UpstreamError: It was not answered, or with an error; the iteration raises it if the answer is not whole.
+            UpstreamError: It was not answered, or with an error, or its answer is not whole.
         """
-        async with AsyncExitStack() as stack:
 
-            async def open_stream(sent: UpstreamRequest, model_call: ModelCall) -> tuple[EventStream, ModelCall]:
-                async with AsyncExitStack() as opening:
-                    opening.enter_context(model_call)
-                    events = await opening.enter_async_context(self._client.stream(sent))
-                    stack.push_async_exit(opening.pop_all())
-                    return events, model_call
-
-            events, model_call = await self._ask(route, request, call, open_stream, streams=True)
-            model_call.answer_begins()
-            call.answered(events.context)
-            call.share.free()
-            # Not needed any more, and it may have 30 MB.
-            del request
-            messages = _messages(route.decoder, events, model_call, exact=exact)
+        async def open_stream(sent: UpstreamRequest, model_call: ModelCall) -> tuple[EventStream, ModelCall]:
             try:
-                yield await stack.enter_async_context(aclosing(messages))
-            finally:
-                model_call.waited(events.waited)
+                return await self._client.stream(sent, model_call.observer), model_call
+            except BaseException as error:
+                model_call.end(error)
+                raise
+
+        events, model_call = await self._ask(route, request, call, open_stream, streams=True)
+        # Not needed any more, and it may have 30 MB.
+        del request
+        call.share.free()
+        with model_call:
+            async with events:
+                model_call.answer_begins()
+                call.answered(events.context)
+                telling = _Telling(model_call)
+                try:
+                    async for read in events:
+                        model_call.chunks += len(read)
+                        for message in _decoded(route.decoder, read, exact=exact):
+                            telling.add(message)
+                            if not events.context.partial:
+                                events.context = replace(events.context, partial=True)
+                            yield message
+                            if message.type == "message_stop":
+                                await events.finish()
+                                return
+                    raise StreamInterruptedError("Upstream ended the stream before message_stop.")
+                except UpstreamError as error:
+                    error.context = events.context
+                    raise
+                finally:
+                    telling.end(events.waited)
 
     async def _ask(
         self,
@@ -173,8 +188,6 @@ class Forward:
         _refuse_newer(request, violations)
         headers = read_headers(request, violations)
         options = read_options(request.call_options, violations)
-        if call.deadline is None:
-            call.telemetry.without_deadline()
         model = request.params.model if route.any_model else ""
 
         async def encode(model: str) -> bytes:
@@ -184,10 +197,10 @@ class Forward:
 
         async def observed(sent: UpstreamRequest) -> T:
             fallback = sent.earlier.fallback if sent.earlier else ""
-            model_call = call.telemetry.calls_upstream(
-                route.operation, request.params, streams=streams, fallback=fallback
+            return await send(
+                sent,
+                call.telemetry.calls_upstream(route.operation, request.params, streams=streams, fallback=fallback),
             )
-            return await send(replace(sent, observer=model_call.observer), model_call)
 
         return await ask_in_turn(
             UpstreamRequest(
@@ -230,60 +243,39 @@ def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
     return route.encoder.encode(params, violations, path="params", first=route.first)
 
 
-async def _messages(
-    decoder: Decoder[StreamMessageResponse], events: EventStream, model_call: ModelCall, *, exact: bool
-) -> AsyncGenerator[StreamMessageResponse, None]:
-    context = events.context
-    captured = MessageAccumulator() if model_call.captures_content else None
-    try:
-        async for read in events:
-            model_call.chunks += len(read)
-            for message in _decoded(decoder, read, context, exact=exact):
-                if message.type != "content_block_delta":
-                    model_call.take(message)
-                if captured is not None:
-                    captured.add(message)
-                yield message
-                if not context.partial:
-                    context = replace(context, partial=True)
-                if message.type == "message_stop":
-                    await events.finish()
-                    return
-        raise StreamInterruptedError("Upstream ended the stream before message_stop.")
-    except UpstreamError as error:
-        error.context = context
-        raise
-    finally:
-        if captured is not None:
-            captured.add(_STOP)
-            model_call.whole(captured.message)
+class _Telling:
+    """Tells telemetry of a stream's messages."""
+
+    def __init__(self, model_call: ModelCall) -> None:
+        self._model_call = model_call
+        self._content = MessageAccumulator() if model_call.captures_content else None
+
+    def add(self, message: StreamMessageResponse) -> None:
+        if message.type != "content_block_delta":
+            self._model_call.take(message)
+        if self._content is not None:
+            self._content.add(message)
+
+    def end(self, waited: float) -> None:
+        self._model_call.waited(waited)
+        if self._content is not None:
+            self._content.add(_STOP)
+            self._model_call.whole(self._content.message)
 
 
 def _decoded(
-    decoder: Decoder[StreamMessageResponse], read: list[ServerSentEvent], context: UpstreamContext, *, exact: bool
+    decoder: Decoder[StreamMessageResponse], read: list[ServerSentEvent], *, exact: bool
 ) -> Iterator[StreamMessageResponse]:
     # Taken out one by one: what was sent is not kept while the rest waits for a slow reader.
     read.reverse()
-    messages = (_decode(decoder, read.pop(), context) for _ in range(len(read)))
+    messages = (_decode(decoder, read.pop()) for _ in range(len(read)))
     # The first leaves at once. What came with it has to wait for that, and is joined meanwhile.
     yield next(messages)
     yield from messages if exact else joined(messages)
 
 
-def _decode(
-    decoder: Decoder[StreamMessageResponse], event: ServerSentEvent, context: UpstreamContext
-) -> StreamMessageResponse:
+def _decode(decoder: Decoder[StreamMessageResponse], event: ServerSentEvent) -> StreamMessageResponse:
     message = decoder.decode(event.data)
     if message.type == "error":
-        raise api_error(200, event.data, context)
+        raise api_error(200, event.data, UpstreamContext())
     return message
-
-
-@contextmanager
-def _in_context(context: UpstreamContext) -> Iterator[None]:
-    """Tells an error of the codec, which knows no HTTP, in which exchange it arose."""
-    try:
-        yield
-    except UpstreamError as error:
-        error.context = context
-        raise

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
 from typing import Any, cast
 
 import grpc
@@ -21,7 +21,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
 from claude_grpc.errors import RefusedError, RequestError, SchemaError, UpstreamError
-from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.call import Call, snake_case
 from claude_grpc.rpc.drain import RunningCalls
 from claude_grpc.rpc.relay import Relay
 from claude_grpc.rpc.requests import Requests
@@ -30,11 +30,11 @@ from claude_grpc.telemetry.logs import where_it_failed
 
 __all__ = ["Front", "Layer"]
 
-Layer = Callable[[Call], AbstractAsyncContextManager[None]]
-"""Stands around every call of whatever kind: entered before the handler, left when the call has ended.
+Layer = Callable[[Call, Callable[[], Awaitable[None]]], Awaitable[None]]
+"""Stands around every call of whatever kind: given the call, and how to proceed with it.
 
-On leaving, ``call.status`` says how the call failed; a cancelled call shows as `asyncio.CancelledError`. A layer may
-raise an error of the tree on entering, instead of letting the call in.
+Once that returns ``call.status`` says how the call failed; it raises nothing but `asyncio.CancelledError`. A layer may
+raise an error of the tree instead of letting the call proceed.
 """
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -55,7 +55,7 @@ class Front:
 
     def __init__(self, layers: Sequence[Layer] = (), *, silence: float = 15.0) -> None:
         self.calls = RunningCalls()
-        self._layers = tuple(layers)
+        self._layers = (*layers, self.calls.layer)
         self._silence = silence
 
     def handler(self, service: ServiceDescriptor, servicer: object) -> grpc.GenericRpcHandler:
@@ -68,7 +68,7 @@ class Front:
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
     def _method_handler(self, method: MethodDescriptor, servicer: object) -> grpc.RpcMethodHandler[Any, Any]:
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", method.name).lower()
+        name = snake_case(method.name)
         handle = getattr(servicer, name, None)
         if handle is None:
             raise SchemaError(f"{type(servicer).__name__} has no method {name} for {method.full_name}")
@@ -90,12 +90,12 @@ class Front:
 
         return behaviour
 
-    def _stream(self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncIterator[Message]]) -> Any:
+    def _stream(self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncGenerator[Message, None]]) -> Any:
         async def behaviour(_: object, context: _Context) -> None:
             async def run(call: Call, requests: Requests) -> None:
                 # Closed here and now, whatever ends the call: upstream's socket hangs on it.
                 answers = handle(await requests.only(), call)
-                async with aclosing(answers), Relay(call, context.write, self._silence) as relay:  # type: ignore[type-var] # they are generators
+                async with aclosing(answers), Relay(call, context.write, self._silence) as relay:
                     async for answer in answers:
                         await relay.write(answer)
 
@@ -108,8 +108,16 @@ class Front:
     ) -> None:
         call = _call(method, context)
         requests = Requests(message_factory.GetMessageClass(method.input_type), call, context)
-        async with AsyncExitStack() as stack:
-            await _note_failure(call, self._enter(call, stack, requests, run))
+
+        async def proceed() -> None:
+            try:
+                await run(call, requests)
+            finally:
+                await requests.settle()
+
+        for layer in reversed(self._layers):
+            proceed = partial(_note_failure, call, partial(layer, call, proceed))
+        await proceed()
         if call.status is None:
             context.set_trailing_metadata(tuple(call.trailers.items()))
             return
@@ -120,25 +128,10 @@ class Front:
             # A status that cannot be sent means the same as a message that cannot: see `_note_failure`.
             raise asyncio.CancelledError from None
 
-    async def _enter(
-        self,
-        call: Call,
-        stack: AsyncExitStack,
-        requests: Requests,
-        run: Callable[[Call, Requests], Awaitable[None]],
-    ) -> None:
-        async with self.calls.running(call):
-            for layer in self._layers:
-                await stack.enter_async_context(layer(call))
-            try:
-                await run(call, requests)
-            finally:
-                await requests.settle()
 
-
-async def _note_failure(call: Call, running: Awaitable[None]) -> None:
+async def _note_failure(call: Call, proceed: Callable[[], Awaitable[None]]) -> None:
     try:
-        await running
+        await proceed()
     except (RequestError, RefusedError) as error:
         call.status = status_of(error)
     except UpstreamError as error:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.front import Layer
@@ -21,13 +20,14 @@ _log = logging.getLogger("claude_grpc.call")
 def observe(telemetry: Telemetry) -> Layer:
     """The layer that gives each call its span, its place in the metrics, its line in the log, and its timing."""
 
-    @asynccontextmanager
-    async def layer(call: Call) -> AsyncIterator[None]:
+    async def layer(call: Call, proceed: Callable[[], Awaitable[None]]) -> None:
         told = call.telemetry = telemetry.call(call.method, call.metadata, call.deadline)
+        if call.deadline is None:
+            told.without_deadline()
         with told.current():
             code = names.OK
             try:
-                yield
+                await proceed()
                 if call.status is not None:
                     code = call.status.code.name
                     if code == names.DEADLINE_EXCEEDED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 
 from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, rawjson
@@ -58,7 +59,7 @@ class MessagesServicer:
     async def _gather(self, request: messages_pb2.CreateMessageRequest, call: Call) -> messages_pb2.AssistantMessage:
         whole = MessageAccumulator()
         try:
-            async with self._forward.stream(_STREAM, request, call) as events:
+            async with aclosing(self._forward.stream(_STREAM, request, call)) as events:
                 async for event in events:
                     whole.add(event)
         except UpstreamError as error:
@@ -75,12 +76,12 @@ class MessagesServicer:
     ) -> AsyncIterator[messages_pb2.StreamMessageResponse]:
         """The turn as it is written."""
         whole = MessageAccumulator() if request.stream_options.include_final_message else None
-        opening = self._forward.stream(_STREAM, request, call, exact=request.stream_options.exact_events)
+        answering = self._forward.stream(_STREAM, request, call, exact=request.stream_options.exact_events)
         if request.call_options.on_disconnect == _FINISH:
-            opening = self._abandoned.stream(call, opening)
+            answering = self._abandoned.stream(call, answering)
         del request
-        async with opening as events:
-            async for event in events:
+        async with aclosing(answering):
+            async for event in answering:
                 if event.type == "message_start":
                     call.keepalive = _PING
                 if whole is not None:

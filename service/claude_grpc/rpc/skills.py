@@ -101,7 +101,7 @@ class SkillsServicer:
         """What is known of the archive of a version's files, then the archive."""
         async with self._fetch.download(_CONTENT, request, call) as stream:
             archive = skills_pb2.SkillVersionArchive(
-                mime_type=stream.headers.get("content-type", ""), size_bytes=told_size(stream)
+                mime_type=stream.response.headers.get("content-type", ""), size_bytes=told_size(stream)
             )
             yield skills_pb2.DownloadSkillVersionResponse(archive=archive)
             async with aclosing(chunks(stream)) as pieces:

@@ -22,13 +22,17 @@ class AttemptRecorder:
     """Is told by upstream; an ``AttemptObserver``.
 
     Attributes:
-        parent: The span of the call.
         request_id: Upstream's, of the last attempt that was answered.
+
+    Args:
+        recorders: Where to tell of it.
+        ledger: Of the RPC.
+        parent: The span of the call.
     """
 
-    def __init__(self, recorders: Recorders, ledger: Ledger) -> None:
-        self.parent: Span = INVALID_SPAN
+    def __init__(self, recorders: Recorders, ledger: Ledger, parent: Span) -> None:
         self.request_id = ""
+        self._parent = parent
         self._recorders = recorders
         self._ledger = ledger
         self._running: AttemptStarted | None = None
@@ -40,7 +44,7 @@ class AttemptRecorder:
         self._running, self._is_sent = attempt, False
         self._ledger.begin_attempt()
         self._recorders.metrics.exchange_started()
-        self._span = self._recorders.spans.start_attempt(self.parent, attempt)
+        self._span = self._recorders.spans.start_attempt(self._parent, attempt)
         return self._recorders.spans.headers(self._span)
 
     def attempt_sent(self) -> None:
@@ -68,7 +72,7 @@ class AttemptRecorder:
                 names.RETRY_ATTEMPT: number,
                 names.RETRY_WAIT: attempt.wait,
             }
-            self.parent.add_event(names.EVENT_RETRY, retry)
+            self._parent.add_event(names.EVENT_RETRY, retry)
 
 
 def _outcome(attempt: AttemptEnded) -> str:

@@ -89,14 +89,14 @@ class CallTelemetry:
     def calls_upstream(
         self, operation: str, params: Message | None = None, *, streams: bool = False, fallback: str = ""
     ) -> ModelCall:
-        """A call of the Claude API that is about to be made, to be entered when it is; the arguments are its own."""
+        """A call of the Claude API that begins now, and is to be entered; the arguments are its own."""
         self.model_call = ModelCall(
             self._recorders, self.ledger, self._span, operation, params, streams=streams, fallback=fallback
         )
         return self.model_call
 
     def polls_upstream(self, operation: str, watchers: Iterable[CallTelemetry]) -> ModelCall:
-        """A call of the Claude API that is made for several RPCs at once: a trace of its own, linked to theirs."""
+        """A call of the Claude API for several RPCs at once, which begins now: a trace of its own, linked to theirs."""
         links = [watcher._span for watcher in watchers]  # noqa: SLF001 # its own kind
         return ModelCall(self._recorders, Ledger(), INVALID_SPAN, operation, links=links)
 

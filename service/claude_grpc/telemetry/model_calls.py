@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from google.protobuf.message import Message
-from opentelemetry.trace import INVALID_SPAN, Span
+from opentelemetry.trace import Span
 
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.attempts import AttemptRecorder
@@ -32,7 +32,7 @@ _LONGEST_MODEL: Final = 128
 
 
 class ModelCall:
-    """A context manager around a call of the Claude API.
+    """A call of the Claude API, which begins when this is made; a context manager around what follows, which ends it.
 
     Attributes:
         chunks: The events of a stream so far.
@@ -65,19 +65,20 @@ class ModelCall:
         self.usage = Usage()
         self._recorders = recorders
         self._ledger = ledger
-        self._parent = parent
-        self._links = links
         self._operation = operation
-        self._params = params
         self._streams = streams
-        self._fallback = fallback
         self._asked: str = getattr(params, "model", "")[:_LONGEST_MODEL]
         self._answered = ""
-        self._attempts = AttemptRecorder(recorders, ledger)
-        self._span: Span = INVALID_SPAN
         self._response: Attributes = {}
-        self._began = 0.0
         self._first_chunk: float | None = None
+        if fallback:
+            ledger.give_up()
+            recorders.metrics.fell_back(fallback)
+        self._began = ledger.enter(Phase.CONNECT)
+        self._span = recorders.spans.start_model_call(parent, operation, self._asked, links=links)
+        self._attempts = AttemptRecorder(recorders, ledger, self._span)
+        if self._span.is_recording():
+            self._span.set_attributes(self._request_attributes(params, fallback))
 
     @property
     def observer(self) -> AttemptObserver:
@@ -95,22 +96,15 @@ class ModelCall:
         return self._recorders.content is not None and self._span.is_recording()
 
     def __enter__(self) -> Self:
-        if self._fallback:
-            self._ledger.give_up()
-            self._recorders.metrics.fell_back(self._fallback)
-        self._began = self._ledger.enter(Phase.CONNECT)
-        self._span = self._attempts.parent = self._recorders.spans.start_model_call(
-            self._parent, self._operation, self._asked, links=self._links
-        )
-        if self._span.is_recording():
-            self._span.set_attributes(self._request_attributes())
-        # It may have 30 MB, and the call may be long.
-        self._params = None
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Note that the call has ended, with what it has raised."""
         word = error_type(error)
         if word == CANCELLED and self._ledger.is_late:
             word = DEADLINE_EXCEEDED
@@ -155,15 +149,15 @@ class ModelCall:
         if reason:
             self._response[names.RESPONSE_FINISH_REASONS] = (reason,)
 
-    def _request_attributes(self) -> Attributes:
-        attributes: Attributes = {names.FALLBACK: self._fallback} if self._fallback else {}
+    def _request_attributes(self, params: Message | None, fallback: str) -> Attributes:
+        attributes: Attributes = {names.FALLBACK: fallback} if fallback else {}
         if self._streams:
             attributes[names.REQUEST_STREAM] = True
-        if not isinstance(self._params, messages_pb2.MessageParams):
+        if not isinstance(params, messages_pb2.MessageParams):
             return attributes
-        attributes |= request_attributes(self._params)
+        attributes |= request_attributes(params)
         if self._recorders.content is not None:
-            attributes |= self._recorders.content.of_request(self._params)
+            attributes |= self._recorders.content.of_request(params)
         return attributes
 
     def _end_attributes(self) -> Attributes:

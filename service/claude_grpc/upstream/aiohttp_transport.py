@@ -1,8 +1,7 @@
-"""aiohttp's connections and its parser behind httpx's transport seam: the default engine.
+"""aiohttp's connections and its parser: the default engine.
 
 Of aiohttp it takes what is hard: connecting, with TLS and proxies; the pool; the parser in C. What it leaves out is the
-client around them, which costs several times as much for each call. It sends a request as it is and hands on the
-response as it comes: no redirects, no cookies, no decompression, no header of its own.
+client around them, which costs several times as much for each call.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -22,24 +21,19 @@ from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
-from claude_grpc.upstream.aiohttp_body import UNREAD_BYTES, ResponseBody, abort
 from claude_grpc.upstream.aiohttp_errors import AIOHTTP_FAILURES, httpx_error
-from claude_grpc.upstream.aiohttp_upload import Upload, small_body
+from claude_grpc.upstream.aiohttp_response import UNREAD_BYTES, AiohttpResponse, abort
+from claude_grpc.upstream.aiohttp_upload import SMALL_BYTES, Upload
+from claude_grpc.upstream.http import HttpRequest
 from claude_grpc.upstream.small_reads import SmallReadsConnector
 
 __all__ = ["AiohttpTransport"]
 
 _FIRST_FINAL_STATUS: Final = 200
-_EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Sends requests over aiohttp's connections and raises httpx's exceptions.
-
-    Honours ``request.extensions["timeout"]`` as httpx's own transport does. To close a response that was not read to
-    its end, or to cancel the task that waits for one, closes the connection at once. Bound to the event loop of its
-    first request.
-    """
+class AiohttpTransport:
+    """An ``HttpTransport`` over aiohttp's connections."""
 
     def __init__(
         self,
@@ -57,18 +51,17 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         # To aiohttp waiting for a free connection is connecting; here they are two things, with two timeouts.
         self._slots = asyncio.Semaphore(max_connections)
         self._connector: aiohttp.TCPConnector | None = None
-        self._origins: dict[tuple[bytes, bytes, int | None], ClientRequest] = {}
+        self._origins: dict[str, ClientRequest] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request`` and return the response as soon as its headers are there."""
-        timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
-        await self._take_slot(timeouts.get("pool"))
+    async def send(self, request: HttpRequest) -> AiohttpResponse:
+        """Send a request, and return its response as soon as the headers are there."""
+        await self._take_slot(request.timeouts.get("pool"))
         connection = upload = None
         try:
-            origin = self._origin(request.url)
-            connection = await self._connect(origin, timeouts.get("connect"))
+            origin = self._origin(request.origin)
+            connection = await self._connect(origin, request.timeouts.get("connect"))
             assert connection.protocol is not None  # noqa: S101 # it is new, or fresh from the pool
-            upload = _send(request, origin, connection.protocol, timeouts)
+            upload = _send(request, origin, connection.protocol)
             message, content = await _response(connection.protocol)
         except BaseException as error:
             self._slots.release()
@@ -79,8 +72,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if isinstance(error, AIOHTTP_FAILURES):
                 raise (upload and upload.failure) or httpx_error(error) from error
             raise
-        body = ResponseBody(content, connection, upload, self._slots.release)
-        return httpx.Response(message.code, headers=list(message.raw_headers), stream=body, extensions=_EXTENSIONS)
+        return AiohttpResponse(message, content, connection, upload, self._slots.release)
 
     async def aclose(self) -> None:
         """Close every connection, busy or idle."""
@@ -97,15 +89,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         except TimeoutError as error:
             raise httpx.PoolTimeout("Every connection is in use.") from error
 
-    def _origin(self, url: httpx.URL) -> ClientRequest:
+    def _origin(self, origin: str) -> ClientRequest:
         """What aiohttp must know to connect: a request that is never sent, the same for all to one server."""
-        key = (url.raw_scheme, url.raw_host, url.port)
-        if key not in self._origins:
+        if origin not in self._origins:
+            url = URL(origin)
             if url.scheme not in {"http", "https"} or not url.host:
-                raise httpx.UnsupportedProtocol(f"The request's URL is not http(s)://HOST: {url}")
-            origin = URL(str(url.copy_with(raw_path=b"/")), encoded=True)
-            self._origins[key] = ClientRequest(hdrs.METH_GET, origin, proxy=self._proxy)
-        return self._origins[key]
+                raise httpx.UnsupportedProtocol(f"The request's origin is not http(s)://HOST: {origin}")
+            self._origins[origin] = ClientRequest(hdrs.METH_GET, url, proxy=self._proxy)
+        return self._origins[origin]
 
     async def _connect(self, origin: ClientRequest, seconds: float | None) -> Connection:
         if self._connector is None:
@@ -125,41 +116,38 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return made
 
 
-def _send(
-    request: httpx.Request, origin: ClientRequest, protocol: ResponseHandler, timeouts: Mapping[str, float | None]
-) -> Upload | None:
+def _send(request: HttpRequest, origin: ClientRequest, protocol: ResponseHandler) -> Upload | None:
     """Send the head, and with it the body if that is small; what comes back sends the rest."""
     head = _head(request, origin)
-    body = small_body(request)
+    body = request.body if isinstance(request.body, bytes) and len(request.body) <= SMALL_BYTES else None
     protocol.set_response_params(
         skip_payload=request.method == hdrs.METH_HEAD,
         read_until_eof=True,
         auto_decompress=False,
-        read_timeout=timeouts.get("read"),
+        read_timeout=request.timeouts.get("read"),
         read_bufsize=UNREAD_BYTES,
     )
     assert protocol.transport is not None  # noqa: S101 # it is connected, and nothing was awaited since
+    request.on_sent()
     protocol.transport.write(head + (body or b""))
     if body is None:
-        return Upload(request, protocol, timeouts.get("write"))
+        return Upload(request, protocol)
     protocol.start_timeout()
     return None
 
 
-def _head(request: httpx.Request, origin: ClientRequest) -> bytes:
-    target = request.url.raw_path
-    headers = request.headers.raw
+def _head(request: HttpRequest, origin: ClientRequest) -> bytes:
+    target = request.target
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
     if origin.proxy is not None and not origin.is_ssl():
-        target = str(request.url).encode("ascii")
+        target = request.origin + target
         # Connecting has put it there.
         if credentials := origin.headers.get(hdrs.PROXY_AUTHORIZATION):
-            headers = [*headers, (b"Proxy-Authorization", credentials.encode("ascii"))]
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), target)]
-    lines += [name + b": " + value for name, value in headers]
-    head = b"\r\n".join(lines) + b"\r\n\r\n"
-    if not head.count(b"\n") == head.count(b"\r") == len(lines) + 1:
-        raise httpx.LocalProtocolError("A header of the request holds a line break.")
-    return head
+            lines.append(f"proxy-authorization: {credentials}")
+    head = "\r\n".join((f"{request.method} {target} HTTP/1.1", *lines, "", ""))
+    if not (head.isascii() and head.count("\n") == head.count("\r") == len(lines) + 2):
+        raise httpx.LocalProtocolError("A header of the request holds a line break, or what is not ASCII.")
+    return head.encode("ascii")
 
 
 async def _response(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:

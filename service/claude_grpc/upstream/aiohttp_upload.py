@@ -13,21 +13,15 @@ import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_writer import StreamWriter
 
-__all__ = ["Upload", "reset", "small_body"]
+from claude_grpc.upstream.http import HttpRequest
+
+__all__ = ["SMALL_BYTES", "Upload", "reset"]
 
 # A larger piece of a body is cut, so that the write timeout is one of progress and little waits in memory.
 _PIECE_BYTES: Final = 256 * 1024
 # What the kernel takes at once from a connection that has nothing else to send: no write timeout can come of it.
-_SMALL_BYTES: Final = 64 * 1024
+SMALL_BYTES: Final = 64 * 1024
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
-
-
-def small_body(request: httpx.Request) -> bytes | None:
-    """Return the whole body if it is here and small, empty if there is none."""
-    if not isinstance(request.stream, httpx.ByteStream):
-        return None
-    body = b"".join(request.stream)
-    return body if len(body) <= _SMALL_BYTES else None
 
 
 def reset(transport: asyncio.WriteTransport) -> None:
@@ -47,16 +41,15 @@ class Upload:
     ``failure`` is what stopped it, if not the connection's end: the write timeout, or an exception of the source.
     """
 
-    def __init__(self, request: httpx.Request, protocol: ResponseHandler, timeout: float | None) -> None:
+    def __init__(self, request: HttpRequest, protocol: ResponseHandler) -> None:
         self.failure: Exception | None = None
         self._protocol = protocol
-        self._timeout = timeout
+        self._timeout = request.timeouts.get("write")
         loop = asyncio.get_running_loop()
         self._writer = StreamWriter(protocol, loop)
         if "transfer-encoding" in request.headers:
             self._writer.enable_chunking()
-        assert isinstance(request.stream, AsyncIterable)  # noqa: S101 # or it is no request for this transport
-        self._task = loop.create_task(self._send(request.stream))
+        self._task = loop.create_task(self._send(request.body))
 
     @property
     def is_done(self) -> bool:
@@ -68,11 +61,13 @@ class Upload:
         self._task.cancel()
         self._abort_connection()
 
-    async def _send(self, source: AsyncIterable[bytes]) -> None:
+    async def _send(self, body: bytes | AsyncIterable[bytes]) -> None:
         try:
-            async for chunk in source:
-                for piece in _pieces(chunk):
-                    await self._write(piece)
+            if isinstance(body, bytes):
+                await self._write_all(body)
+            else:
+                async for chunk in body:
+                    await self._write_all(chunk)
             await self._writer.write_eof()
             self._protocol.start_timeout()
         except OSError as error:
@@ -82,6 +77,10 @@ class Upload:
         except Exception as error:  # noqa: BLE001 # it is raised where the response is waited for
             self.failure = error
             self._abort_connection()
+
+    async def _write_all(self, chunk: bytes) -> None:
+        for piece in _pieces(chunk):
+            await self._write(piece)
 
     async def _write(self, piece: bytes | memoryview) -> None:
         try:

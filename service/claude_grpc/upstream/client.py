@@ -1,6 +1,6 @@
 """The one place that sends requests to the Claude API.
 
-A request goes ``send``, ``stream``, ``lines`` or ``download`` → ``_until_committed`` → ``_exchange`` → the transport.
+A request goes ``send``, ``stream``, ``lines`` or ``download`` → ``_until_committed`` → ``_attempt`` → the transport.
 Attempts are made until an answer has begun, as ``Attempts`` decides; what comes after that is never asked for again.
 """
 
@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from math import inf
-from typing import Any, Final, Generic, NamedTuple, TypeVar
-
-import httpx
+from typing import Final, Generic, TypeVar
 
 from claude_grpc.errors import (
     BreakerOpenError,
@@ -24,24 +20,23 @@ from claude_grpc.errors import (
     UpstreamError,
     UpstreamProtocolError,
 )
-from claude_grpc.telemetry.observer import AttemptStarted
+from claude_grpc.telemetry.observer import SILENT, AttemptObserver, AttemptStarted
+from claude_grpc.upstream.answer import Answer, read_body
 from claude_grpc.upstream.attempts import Attempts, Guard
-from claude_grpc.upstream.body import open_body, read_body
 from claude_grpc.upstream.breaker import BreakerPolicy, BreakerSnapshot
 from claude_grpc.upstream.breakers import Breakers
 from claude_grpc.upstream.budget import RetryBudget
-from claude_grpc.upstream.ends import dropped_attempt, failed_attempt, in_time, noting_failure, observing_end
+from claude_grpc.upstream.ends import InTime, dropped_attempt, failed_attempt
 from claude_grpc.upstream.exchange import Endpoint, Timeouts, UpstreamRequest, UpstreamResponse
 from claude_grpc.upstream.failures import (
     TRANSPORT_FAILURES,
     api_error,
     context_of,
     error_before_answer,
-    error_within_answer,
 )
 from claude_grpc.upstream.head import RequestMaker
+from claude_grpc.upstream.http import HttpResponse, HttpTransport
 from claude_grpc.upstream.jsonl import JSONLDecoder
-from claude_grpc.upstream.limit import TimeLimit
 from claude_grpc.upstream.outcome import outcome_of
 from claude_grpc.upstream.retry import RetryPolicy
 from claude_grpc.upstream.sse import SSEDecoder
@@ -50,30 +45,29 @@ from claude_grpc.upstream.upload import StreamedBody
 
 __all__ = ["UpstreamClient"]
 
-T = TypeVar("T")
-StreamT = TypeVar("StreamT", bound=DecodedStream[Any])
+AnswerT = TypeVar("AnswerT", bound=Answer)
 
 _JSON: Final = "application/json"
 _EVENT_STREAM: Final = "text/event-stream"
 _BYTES: Final = "application/binary"
 _ANYTHING: Final = ""
+_FIRST_SUCCESS: Final = 200
+_LAST_SUCCESS: Final = 299
 _MEBIBYTE: Final = 1024 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _ERROR_BODY_SECONDS: Final = 5.0
 
 
-class _Answered(NamedTuple):
-    response: httpx.Response
-    context: UpstreamContext
-
-
 @dataclass(frozen=True, slots=True)
-class _Reading(Generic[StreamT]):
-    """How a streamed answer is read: what it must be, and what it becomes by which decoder."""
+class _Reading(Generic[AnswerT]):
+    """How an answer is read: what it must be, and what it becomes."""
 
     media_type: str
-    stream: Callable[..., StreamT]
-    decoder: Callable[[], object]
+    answer: Callable[[HttpResponse, UpstreamContext, Attempts, AttemptObserver], AnswerT]
+
+
+_WHOLE: Final = _Reading(_JSON, Answer)
+_BYTES_AS_THEY_COME: Final = _Reading(_ANYTHING, lambda *answer: DecodedStream(Undecoded(), *answer))
 
 
 class UpstreamClient:
@@ -98,7 +92,7 @@ class UpstreamClient:
 
     def __init__(
         self,
-        transport: httpx.AsyncBaseTransport,
+        transport: HttpTransport,
         endpoint: Endpoint,
         *,
         timeouts: Timeouts | None = None,
@@ -120,7 +114,12 @@ class UpstreamClient:
             clock,
         )
         self._max_response_bytes = max_response_bytes
-        self._max_event_bytes = max_event_bytes
+        self._events = _Reading(
+            _EVENT_STREAM, lambda *answer: EventStream(SSEDecoder(max_event_bytes=max_event_bytes), *answer)
+        )
+        self._lines = _Reading(
+            _ANYTHING, lambda *answer: DecodedStream(JSONLDecoder(max_line_bytes=max_event_bytes), *answer)
+        )
         self._sleep = sleep
         headers = {
             "accept": _JSON,
@@ -131,41 +130,25 @@ class UpstreamClient:
         }
         self._requests = RequestMaker(endpoint.base_url, headers, self._timeouts)
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, request: UpstreamRequest, observer: AttemptObserver = SILENT) -> UpstreamResponse:
         """Return the whole answer, which is JSON."""
         attempts = self._attempts(request)
-        async with in_time(attempts):
-            response, context = await self._until_committed(
-                attempts, request, lambda asked: self._exchange(request, _JSON, asked)
-            )
-            with observing_end(request.observer, context, attempts):
-                with noting_failure(attempts):
-                    async with open_body(response) as pieces:
-                        try:
-                            body = await read_body(pieces, self._max_response_bytes)
-                        except TRANSPORT_FAILURES as failure:
-                            raise error_within_answer(failure, context) from failure
-                if body is None:
-                    message = f"Upstream's answer has over {self._max_response_bytes} bytes."
-                    raise UpstreamProtocolError(message, context)
-        return UpstreamResponse(status=response.status_code, headers=response.headers, body=body, context=context)
+        async with InTime(attempts), await self._until_committed(request, _WHOLE, attempts, observer) as answer:
+            body = await answer.whole(self._max_response_bytes)
+        response = answer.response
+        return UpstreamResponse(status=response.status, headers=response.headers, body=body, context=answer.context)
 
-    def stream(self, request: UpstreamRequest) -> AbstractAsyncContextManager[EventStream]:
-        """Open a stream, up to its first event; to leave the context before its end closes the connection at once.
+    async def stream(self, request: UpstreamRequest, observer: AttemptObserver = SILENT) -> EventStream:
+        """Open a stream, up to its first event. It is to be entered at once: ``async with await client.stream(…)``."""
+        return await self._open(request, self._events, observer)
 
-        An ``UpstreamError`` that leaves the context counts as a failure of upstream.
-        """
-        decoder = partial(SSEDecoder, max_event_bytes=self._max_event_bytes)
-        return self._opened(request, _Reading(_EVENT_STREAM, EventStream, decoder))
-
-    def lines(self, request: UpstreamRequest) -> AbstractAsyncContextManager[LineStream]:
+    async def lines(self, request: UpstreamRequest, observer: AttemptObserver = SILENT) -> LineStream:
         """Open an answer of JSON lines; all else is as with ``stream``."""
-        decoder = partial(JSONLDecoder, max_line_bytes=self._max_event_bytes)
-        return self._opened(_of_bytes(request), _Reading(_ANYTHING, LineStream, decoder))
+        return await self._open(_of_bytes(request), self._lines, observer)
 
-    def download(self, request: UpstreamRequest) -> AbstractAsyncContextManager[ByteStream]:
+    async def download(self, request: UpstreamRequest, observer: AttemptObserver = SILENT) -> ByteStream:
         """Open an answer of bytes, of whatever kind; all else is as with ``stream``."""
-        return self._opened(_of_bytes(request), _Reading(_ANYTHING, ByteStream, Undecoded))
+        return await self._open(_of_bytes(request), _BYTES_AS_THEY_COME, observer)
 
     def breakers(self) -> list[BreakerSnapshot]:
         """Return the models that failed of late, by name, and how calls for them fare."""
@@ -189,28 +172,14 @@ class UpstreamClient:
             max_retries=request.max_retries,
         )
 
-    @asynccontextmanager
-    async def _opened(self, request: UpstreamRequest, reading: _Reading[StreamT]) -> AsyncIterator[StreamT]:
+    async def _open(self, request: UpstreamRequest, reading: _Reading[AnswerT], observer: AttemptObserver) -> AnswerT:
         attempts = self._attempts(request)
-        async with AsyncExitStack() as stack:
-            stream = await self._open(request, reading, attempts, stack)
-            observed = observing_end(request.observer, stream.context, attempts)
-            del request  # its body is no longer needed, and the stream may be long
-            with observed, noting_failure(attempts):
-                yield stream
-
-    async def _open(
-        self, request: UpstreamRequest, reading: _Reading[StreamT], attempts: Attempts, stack: AsyncExitStack
-    ) -> StreamT:
-        async def attempt(asked: UpstreamContext) -> StreamT:
-            return await stack.enter_async_context(self._begun(request, reading, asked, attempts))
-
-        async with in_time(attempts):
-            return await self._until_committed(attempts, request, attempt)
+        async with InTime(attempts):
+            return await self._until_committed(request, reading, attempts, observer)
 
     async def _until_committed(
-        self, attempts: Attempts, request: UpstreamRequest, attempt: Callable[[UpstreamContext], Awaitable[T]]
-    ) -> T:
+        self, request: UpstreamRequest, reading: _Reading[AnswerT], attempts: Attempts, observer: AttemptObserver
+    ) -> AnswerT:
         failure: UpstreamError | None = None
         try:
             while True:
@@ -220,18 +189,18 @@ class UpstreamClient:
                     # What upstream said last tells more than why it is not asked again.
                     raise failure or refusal from None
                 try:
-                    answer = await attempt(attempts.context)
+                    answer = await self._attempt(request, reading, attempts, observer)
                 except UpstreamError as error:
                     wait = attempts.failed(
                         outcome_of(error, hurried=self._is_hurried(request)), repeatable=_is_repeatable(request)
                     )
-                    request.observer.attempt_ended(failed_attempt(error, wait=wait, held_back=attempts.held_back))
+                    observer.attempt_ended(failed_attempt(error, wait=wait, held_back=attempts.held_back))
                     if wait is None:
                         raise
                     failure = error
                 except BaseException as error:
                     attempts.dropped()
-                    request.observer.attempt_ended(dropped_attempt(error, attempts))
+                    observer.attempt_ended(dropped_attempt(error, attempts))
                     raise
                 else:
                     attempts.committed()
@@ -241,36 +210,35 @@ class UpstreamClient:
             # Its traceback holds this frame, and with it the body, until the garbage collector comes by.
             failure = None
 
-    @asynccontextmanager
-    async def _begun(
-        self, request: UpstreamRequest, reading: _Reading[StreamT], asked: UpstreamContext, attempts: Attempts
-    ) -> AsyncIterator[StreamT]:
-        response, context = await self._exchange(request, reading.media_type, asked)
-        del request
-        limit = TimeLimit()
-        async with open_body(response) as pieces:
-            stream = reading.stream(
-                pieces, context, reading.decoder(), limit, status=response.status_code, headers=response.headers
-            )
-            await stream.begin()
-            with limit.running(attempts.time_left):
-                yield stream
-
-    async def _exchange(self, request: UpstreamRequest, media_type: str, asked: UpstreamContext) -> _Answered:
-        path = request.path.partition("?")[0]
-        told = request.observer.attempt_started(AttemptStarted(asked.attempts, request.method, path))
-        made = self._requests.make(request, told, request.observer.attempt_sent)
+    async def _attempt(
+        self, request: UpstreamRequest, reading: _Reading[AnswerT], attempts: Attempts, observer: AttemptObserver
+    ) -> AnswerT:
+        response, context = await self._exchange(request, reading.media_type, attempts.context, observer)
         try:
-            response = await self._transport.handle_async_request(made)
+            answer = reading.answer(response, context, attempts, observer)
+            await answer.begin()
+        except BaseException:
+            await response.aclose()
+            raise
+        return answer
+
+    async def _exchange(
+        self, request: UpstreamRequest, media_type: str, asked: UpstreamContext, observer: AttemptObserver
+    ) -> tuple[HttpResponse, UpstreamContext]:
+        path = request.path.partition("?")[0]
+        told = observer.attempt_started(AttemptStarted(asked.attempts, request.method, path))
+        made = self._requests.make(request, told, observer.attempt_sent)
+        try:
+            response = await self._transport.send(made)
         except TRANSPORT_FAILURES as failure:
             raise error_before_answer(failure, asked) from failure
         context = context_of(response, asked)
-        if not response.is_success:
-            raise api_error(response.status_code, await _read_error(response), context)
+        if not _FIRST_SUCCESS <= response.status <= _LAST_SUCCESS:
+            raise api_error(response.status, await _read_error(response), context)
         if not _is_plain(response, media_type):
             await response.aclose()
             raise UpstreamProtocolError(f"Upstream answered with what is not plain {media_type}.", context)
-        return _Answered(response, context)
+        return response, context
 
     def _is_hurried(self, request: UpstreamRequest) -> bool:
         return request.timeouts.get("connect", inf) < self._timeouts["connect"]
@@ -284,17 +252,19 @@ def _is_repeatable(request: UpstreamRequest) -> bool:
     return not isinstance(request.body, StreamedBody) or request.body.sendable
 
 
-async def _read_error(response: httpx.Response) -> bytes:
+async def _read_error(response: HttpResponse) -> bytes:
     """Read the body of an error response; what does not come whole and soon leaves the status to speak alone."""
-    async with open_body(response) as pieces:
-        try:
-            async with asyncio.timeout(_ERROR_BODY_SECONDS):
-                return await read_body(pieces, _MAX_ERROR_BYTES) or b""
-        except (TimeoutError, *TRANSPORT_FAILURES):
-            return b""
+    try:
+        async with asyncio.timeout(_ERROR_BODY_SECONDS):
+            return await read_body(response, _MAX_ERROR_BYTES) or b""
+    except (TimeoutError, *TRANSPORT_FAILURES):
+        return b""
+    finally:
+        await response.aclose()
 
 
-def _is_plain(response: httpx.Response, media_type: str) -> bool:
-    headers: Mapping[str, str] = response.headers
-    sent = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media_type in {sent, _ANYTHING} and headers.get("content-encoding", "identity").lower() == "identity"
+def _is_plain(response: HttpResponse, media_type: str) -> bool:
+    sent = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return (
+        media_type in {sent, _ANYTHING} and response.headers.get("content-encoding", "identity").lower() == "identity"
+    )

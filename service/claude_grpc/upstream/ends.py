@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from types import TracebackType
 
-from claude_grpc.errors import DeadlineExceededError, UpstreamContext, UpstreamError, UpstreamStatusError
+from claude_grpc.errors import DeadlineExceededError, UpstreamError, UpstreamStatusError
 from claude_grpc.telemetry.error_types import DEADLINE_EXCEEDED, error_type
-from claude_grpc.telemetry.observer import AttemptEnded, AttemptObserver
+from claude_grpc.telemetry.observer import AttemptEnded
 from claude_grpc.upstream.attempts import Attempts
-from claude_grpc.upstream.outcome import outcome_of
 
-__all__ = ["dropped_attempt", "failed_attempt", "in_time", "noting_failure", "observing_end"]
-
-_OK: Final = 200
+__all__ = ["InTime", "dropped_attempt", "failed_attempt", "why_it_ended"]
 
 
-@asynccontextmanager
-async def in_time(attempts: Attempts) -> AsyncIterator[None]:
+class InTime:
     """Ends what is within at the call's deadline, with `DeadlineExceededError`."""
-    try:
-        async with asyncio.timeout(attempts.time_left) as limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DeadlineExceededError("The call's time was up before upstream had answered.", attempts.context) from None
 
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+        self._timeout = asyncio.timeout(attempts.time_left)
 
-@contextmanager
-def noting_failure(attempts: Attempts) -> Iterator[None]:
-    """Tells the policies if an answer that has begun fails."""
-    try:
-        yield
-    except UpstreamError as error:
-        attempts.failed(outcome_of(error))
-        raise
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
 
-
-@contextmanager
-def observing_end(observer: AttemptObserver, context: UpstreamContext, attempts: Attempts) -> Iterator[None]:
-    """Tells the observer when and how an answer that has begun has ended."""
-    try:
-        yield
-    except BaseException as error:
-        observer.attempt_ended(AttemptEnded(_OK, context.request_id, _why(error, attempts)))
-        raise
-    observer.attempt_ended(AttemptEnded(_OK, context.request_id))
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            message = "The call's time was up before upstream had answered."
+            raise DeadlineExceededError(message, self._attempts.context) from None
 
 
 def failed_attempt(error: UpstreamError, *, wait: float | None, held_back: str) -> AttemptEnded:
@@ -59,11 +41,11 @@ def failed_attempt(error: UpstreamError, *, wait: float | None, held_back: str) 
 
 def dropped_attempt(error: BaseException, attempts: Attempts) -> AttemptEnded:
     """What the observer is told of an attempt that was given up."""
-    return AttemptEnded(error=_why(error, attempts))
+    return AttemptEnded(error=why_it_ended(error, attempts))
 
 
-def _why(error: BaseException, attempts: Attempts) -> str:
-    """The error's word; what `in_time` cancels is not cancelled by the caller."""
+def why_it_ended(error: BaseException, attempts: Attempts) -> str:
+    """The error's word; what `InTime` cancels is not cancelled by the caller."""
     left = attempts.time_left
     late = isinstance(error, asyncio.CancelledError) and left is not None and left <= 0
     return DEADLINE_EXCEEDED if late else error_type(error)

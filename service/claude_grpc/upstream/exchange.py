@@ -14,7 +14,6 @@ from typing import Final
 import httpx
 
 from claude_grpc.errors import UpstreamContext
-from claude_grpc.telemetry.observer import SILENT, AttemptObserver
 from claude_grpc.upstream.upload import StreamedBody
 
 __all__ = ["Endpoint", "Timeouts", "UpstreamRequest", "UpstreamResponse", "is_header_value"]
@@ -71,7 +70,7 @@ class Endpoint:
 class Timeouts:
     """Seconds to wait for a connection, for each read and write on it, and for one to become free.
 
-    The names are those of httpx's ``timeout`` extension.
+    Engines know them by these names.
     """
 
     connect: float = 5.0
@@ -94,7 +93,6 @@ class UpstreamRequest:
         timeouts: Replace the client's own, by the names in ``Timeouts``.
         deadline: When the call's time is up, on the client's monotonic clock.
         earlier: What was tried for the same call before, with another model.
-        observer: Is told of the attempts.
     """
 
     method: str
@@ -106,12 +104,11 @@ class UpstreamRequest:
     timeouts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     deadline: float | None = None
     earlier: UpstreamContext | None = None
-    observer: AttemptObserver = field(default=SILENT, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamResponse:
-    """A whole successful answer; ``headers`` are found under their names in any case."""
+    """A whole successful answer; ``headers`` are by name in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

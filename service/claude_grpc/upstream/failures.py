@@ -22,6 +22,7 @@ from claude_grpc.errors import (
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
+from claude_grpc.upstream.http import HttpResponse
 
 __all__ = ["TRANSPORT_FAILURES", "api_error", "context_of", "error_before_answer", "error_within_answer"]
 
@@ -34,11 +35,11 @@ TRANSPORT_FAILURES: Final = (
 )
 
 _PASSED_ON: Final = (
-    b"anthropic-organization-id",
-    b"anthropic-ratelimit-",
-    b"request-id",
-    b"retry-after",
-    b"x-should-retry",
+    "anthropic-organization-id",
+    "anthropic-ratelimit-",
+    "request-id",
+    "retry-after",
+    "x-should-retry",
 )
 _MAX_TEXT_BYTES: Final = 1024
 _DISCONNECTED: Final = "Server disconnected without sending a response."
@@ -50,14 +51,13 @@ _TIMEOUTS: Final = (
 )
 
 
-def context_of(response: httpx.Response, asked: UpstreamContext) -> UpstreamContext:
+def context_of(response: HttpResponse, asked: UpstreamContext) -> UpstreamContext:
     """Return what the rest of the gateway shall know of a response, beside what was known when it was ``asked`` for."""
-    # httpx's own mapping would decode all of them, of which few are wanted.
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers.raw:
-        name = raw_name.lower()
-        if name.startswith(_PASSED_ON) and raw_value.isascii() and (value := raw_value.decode("ascii")).isprintable():
-            headers[name.decode("ascii")] = value
+    headers = {
+        name: value
+        for name, value in response.headers.items()
+        if name.startswith(_PASSED_ON) and value.isascii() and value.isprintable()
+    }
     return replace(asked, request_id=headers.get("request-id", ""), headers=MappingProxyType(headers))
 
 

@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 import httpx
 
 from claude_grpc.errors import InvalidRequestError, Violation
-from claude_grpc.upstream.body import watched_body
 from claude_grpc.upstream.exchange import UpstreamRequest, is_header_value
+from claude_grpc.upstream.http import HttpRequest
 from claude_grpc.upstream.upload import StreamedBody
 
 __all__ = ["RequestMaker"]
 
 
 class RequestMaker:
-    """Makes httpx's requests of ours.
+    """Makes HTTP requests of ours.
 
     Args:
         base_url: Before every path.
         headers: Of every request, by name in lower case.
-        timeouts: For each attempt, by httpx's names.
+        timeouts: For each attempt, by the names in ``Timeouts``.
     """
 
     def __init__(self, base_url: str, headers: Mapping[str, str], timeouts: Mapping[str, float]) -> None:
-        base_url = base_url.rstrip("/")
-        # httpx would put the host there at each request anew.
-        self._headers = {"host": httpx.URL(base_url).netloc.decode("ascii"), **headers}
+        url = httpx.URL(base_url.rstrip("/"))
+        host = url.netloc.decode("ascii")
+        self._origin = f"{url.scheme}://{host}"
+        self._prefix = url.raw_path.decode("ascii").rstrip("/")
+        self._headers = {"host": host, **headers}
         self._timeouts = timeouts
-        self._url = lru_cache(maxsize=128)(lambda path: httpx.URL(base_url + path))
 
-    def make(self, request: UpstreamRequest, told: Mapping[str, str], taken: Callable[[], None]) -> httpx.Request:
+    def make(self, request: UpstreamRequest, told: Mapping[str, str], on_sent: Callable[[], None]) -> HttpRequest:
         """The request.
 
         Args:
             request: What is asked.
             told: More headers, which telemetry adds.
-            taken: Called when the body, if there is one, goes out on a connection.
+            on_sent: Called when it goes out on a connection.
 
         Raises:
             InvalidRequestError: A header cannot be sent.
@@ -45,12 +45,14 @@ class RequestMaker:
         for name, value in request.headers.items():
             if not is_header_value(value):
                 raise InvalidRequestError([Violation(name, "must be visible ASCII characters")])
-        return httpx.Request(
-            request.method,
-            self._url(request.path),
+        return HttpRequest(
+            method=request.method,
+            origin=self._origin,
+            target=self._prefix + request.path,
             headers={**self._headers, **told, **request.headers, **_framing(request)},
-            stream=watched_body(request.body, taken) if request.body else httpx.ByteStream(b""),
-            extensions={"timeout": {**self._timeouts, **request.timeouts}},
+            body=request.body,
+            timeouts={**self._timeouts, **request.timeouts},
+            on_sent=on_sent,
         )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 __all__ = ["TimeLimit"]
 
@@ -13,26 +12,27 @@ class TimeLimit:
     """Ends the read that waits when the time is up, and refuses all further ones.
 
     Unlike ``asyncio.timeout`` it can span the whole life of an async generator: it cancels nothing but a read, in the
-    task that reads. Stands as a context manager around everything that it limits.
+    task that reads.
     """
 
     def __init__(self) -> None:
         self._over = False
         self._reader: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def is_over(self) -> bool:
         """Whether the time is up."""
         return self._over
 
-    @contextmanager
-    def running(self, seconds: float | None) -> Iterator[None]:
-        """Let the time run; None for no limit."""
-        timer = None if seconds is None else asyncio.get_running_loop().call_later(max(seconds, 0.0), self._end)
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.cancel()
+    def start(self, seconds: float | None) -> None:
+        """Let the time run, until it is stopped; None for no limit."""
+        if seconds is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._end)
+
+    def stop(self) -> None:
+        """Let no more time run."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def read(self, pieces: AsyncIterator[bytes]) -> bytes | None:
         """Return the next piece, None if there is none; ``TimeoutError`` if the time is up."""

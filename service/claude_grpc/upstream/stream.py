@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from types import MappingProxyType
-from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+from types import TracebackType
+from typing import Final, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from claude_grpc.errors import DeadlineExceededError, StreamInterruptedError, UpstreamContext, UpstreamProtocolError
+from claude_grpc.telemetry.observer import AttemptObserver
+from claude_grpc.upstream.answer import Answer
+from claude_grpc.upstream.attempts import Attempts
 from claude_grpc.upstream.failures import TRANSPORT_FAILURES, api_error, error_within_answer
+from claude_grpc.upstream.http import HttpResponse
 from claude_grpc.upstream.limit import TimeLimit
 from claude_grpc.upstream.sse import ServerSentEvent
 
@@ -49,50 +53,55 @@ class Undecoded:
         return []
 
 
-class DecodedStream(Generic[T]):
+class DecodedStream(Answer, Generic[T]):
     """Iterates over lists of what the decoder makes: what one read from the network brought, never empty.
 
     Raises ``StreamInterruptedError`` if the connection breaks, ``UpstreamTimeoutError`` if it is silent too long,
-    ``DeadlineExceededError`` if the limit is reached, ``UpstreamProtocolError`` if what comes cannot be decoded. What
+    ``DeadlineExceededError`` if the call's time is up, ``UpstreamProtocolError`` if what comes cannot be decoded. What
     came before a failure is handed out first.
 
     Attributes:
-        context: What is known of the exchange.
-        status: Of the response.
-        headers: Of the response, found under their names in any case.
         waited: Seconds spent waiting for more, since the answer began.
     """
 
     def __init__(
         self,
-        pieces: AsyncIterator[bytes],
-        context: UpstreamContext,
         decoder: _Decoder[T],
-        limit: TimeLimit,
-        *,
-        status: int = 200,
-        headers: Mapping[str, str] = MappingProxyType({}),
+        response: HttpResponse,
+        context: UpstreamContext,
+        attempts: Attempts,
+        observer: AttemptObserver,
     ) -> None:
-        self.context = context
-        self.status = status
-        self.headers = headers
+        super().__init__(response, context, attempts, observer)
         self.waited = 0.0
-        self._pieces = pieces
         self._decoder = decoder
-        self._limit = limit
+        self._limit = TimeLimit()
         self._ended = False
+
+    async def __aenter__(self) -> Self:
+        self._limit.start(self._attempts.time_left)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limit.stop()
+        await super().__aexit__(kind, error, trace)
 
     def __aiter__(self) -> AsyncIterator[list[T]]:
         return self
 
-    async def begin(self) -> None:
-        """Wait until the answer has begun, which these do with the headers of the response."""
-
     async def __anext__(self) -> list[T]:
         try:
             while not self._ended:
-                read = await self._read()
-                if read:
+                if self._decoder.failure is not None:
+                    raise self._decoder.failure
+                began = time.monotonic()
+                try:
+                    piece = await self._limit.read(self.response)
+                finally:
+                    self.waited += time.monotonic() - began
+                if read := self._decode(piece):
                     return read
         except TRANSPORT_FAILURES as failure:
             raise error_within_answer(failure, self.context) from failure
@@ -108,17 +117,10 @@ class DecodedStream(Generic[T]):
         # The answer is whole: a failure now costs the connection, which is then closed, and nothing else.
         with suppress(TimeoutError, *TRANSPORT_FAILURES):
             async with asyncio.timeout(_FINISH_SECONDS):
-                async for _ in self._pieces:
+                async for _ in self.response:
                     pass
 
-    async def _read(self) -> list[T]:
-        if self._decoder.failure is not None:
-            raise self._decoder.failure
-        began = time.monotonic()
-        try:
-            piece = await self._limit.read(self._pieces)
-        finally:
-            self.waited += time.monotonic() - began
+    def _decode(self, piece: bytes | None) -> list[T]:
         if piece is not None:
             return self._decoder.feed(piece)
         self._ended = True
@@ -149,14 +151,13 @@ class EventStream(DecodedStream[ServerSentEvent]):
             return first
         return await super().__anext__()
 
-    async def _read(self) -> list[ServerSentEvent]:
+    def _decode(self, piece: bytes | None) -> list[ServerSentEvent]:
+        if piece is not None:
+            return super()._decode(piece)
         try:
-            events = await super()._read()
-        except UpstreamProtocolError:
-            if self._ended:  # within a character
-                return []
-            raise
-        return [event for event in events if _is_whole(event.data)] if self._ended else events
+            return [event for event in super()._decode(None) if _is_whole(event.data)]
+        except UpstreamProtocolError:  # within a character
+            return []
 
 
 def _is_whole(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The HTTP engines that can stand behind ``UpstreamClient``, all at httpx's transport seam.
+"""The HTTP engines that can stand behind ``UpstreamClient``.
 
 Here it is decided how connections are made: TLS trust, proxy, limits, keep-alive. What is sent over them, and what is
 made of the answer, is the client's.
@@ -14,6 +14,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from claude_grpc.upstream.aiohttp_transport import AiohttpTransport
+from claude_grpc.upstream.http import HttpTransport
+from claude_grpc.upstream.httpx_transport import HttpxTransport
 
 __all__ = ["Engine", "environment_proxy", "make_transport"]
 
@@ -41,7 +43,7 @@ def make_transport(
     proxy: str | None = None,
     max_connections: int = 1000,
     tls: ssl.SSLContext | None = None,
-) -> httpx.AsyncBaseTransport:
+) -> HttpTransport:
     """Return an engine, which opens nothing before its first request; ``ValueError`` for a proxy of another kind.
 
     Args:
@@ -62,12 +64,13 @@ def make_transport(
             socket_options=_KEEPALIVE,
         )
     # HTTP/1.1: httpcore resets no HTTP/2 stream that is left early, so upstream would answer, and bill, to the end.
-    return httpx.AsyncHTTPTransport(
+    transport = httpx.AsyncHTTPTransport(
         verify=tls,
         proxy=proxy,
         limits=httpx.Limits(max_connections=max_connections, keepalive_expiry=_IDLE_SECONDS),
         socket_options=_KEEPALIVE,
     )
+    return HttpxTransport(transport)
 
 
 def environment_proxy(url: str) -> str | None:

@@ -1,20 +1,22 @@
-"""A response's body, in the pieces the network brings; and its connection's way back to the pool."""
+"""A response, whose body comes in the pieces the network brings; and its connection's way back to the pool."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Self
 
 import aiohttp
 import httpx
 from aiohttp.connector import Connection
+from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 
 from claude_grpc.upstream.aiohttp_errors import httpx_error
 from claude_grpc.upstream.aiohttp_upload import Upload, reset
+from claude_grpc.upstream.http import response_headers
 
-__all__ = ["UNREAD_BYTES", "ResponseBody", "abort"]
+__all__ = ["UNREAD_BYTES", "AiohttpResponse", "abort"]
 
 # Twice as much may wait for a slow reader; then its upstream waits, too. What it gets at once is no more than this.
 UNREAD_BYTES: Final = 4 * 1024
@@ -28,17 +30,20 @@ def abort(connection: Connection) -> None:
     connection.close()
 
 
-class ResponseBody(httpx.AsyncByteStream):
-    """The body; ``upload`` is what is still being sent of the request's."""
+class AiohttpResponse:
+    """An ``HttpResponse``; ``upload`` is what is still being sent of the request's body."""
 
     def __init__(
         self,
+        message: RawResponseMessage,
         content: StreamReader,
         connection: Connection,
         upload: Upload | None,
         release_slot: Callable[[], None],
     ) -> None:
         assert connection.protocol is not None  # noqa: S101 # it has just brought the response
+        self.status = message.code
+        self.headers = response_headers(message.raw_headers)
         self._content = content
         self._connection: Connection | None = connection
         self._upload = upload
@@ -50,7 +55,7 @@ class ResponseBody(httpx.AsyncByteStream):
             self._watch_connection()
         content.on_eof(self._on_eof)
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
