@@ -78,73 +78,75 @@ class Front:
         return grpc.stream_unary_rpc_method_handler(self._unary(method, handle), response_serializer=serialize)
 
     def _unary(self, method: MethodDescriptor, handle: Callable[[Any, Call], Awaitable[Message]]) -> Any:
+        kind = message_factory.GetMessageClass(method.input_type)
+
         async def behaviour(_: object, context: _Context) -> Message | None:
+            call = _call(method, context)
             answer: Message | None = None
 
-            async def run(call: Call, requests: Requests) -> None:
+            async def run() -> None:
                 nonlocal answer
-                answer = await handle(requests if method.client_streaming else await requests.only(), call)
+                async with Requests(kind, call, context) as requests:
+                    answer = await handle(requests if method.client_streaming else await requests.only(), call)
 
-            await self._run(method, context, run)
+            await self._proceed(0, call, run)
+            await _end(call, context)
             return answer
 
         return behaviour
 
     def _stream(self, method: MethodDescriptor, handle: Callable[[Any, Call], AsyncGenerator[Message, None]]) -> Any:
-        async def behaviour(_: object, context: _Context) -> None:
-            async def run(call: Call, requests: Requests) -> None:
-                # Closed here and now, whatever ends the call: upstream's socket hangs on it.
-                answers = handle(await requests.only(), call)
-                async with aclosing(answers), Relay(call, context.write, self._silence) as relay:
-                    async for answer in answers:
-                        await relay.write(answer)
+        kind = message_factory.GetMessageClass(method.input_type)
 
-            await self._run(method, context, run)
+        async def behaviour(_: object, context: _Context) -> None:
+            call = _call(method, context)
+
+            async def run() -> None:
+                async with Requests(kind, call, context) as requests:
+                    answers = handle(await requests.only(), call)
+                    # Closed here and now, whatever ends the call: upstream's socket hangs on it.
+                    async with aclosing(answers), Relay(call, context.write, self._silence) as relay:
+                        async for answer in answers:
+                            await relay.write(answer)
+
+            await self._proceed(0, call, run)
+            await _end(call, context)
 
         return behaviour
 
-    async def _run(
-        self, method: MethodDescriptor, context: _Context, run: Callable[[Call, Requests], Awaitable[None]]
-    ) -> None:
-        call = _call(method, context)
-        requests = Requests(message_factory.GetMessageClass(method.input_type), call, context)
-
-        async def proceed() -> None:
-            try:
-                await run(call, requests)
-            finally:
-                await requests.settle()
-
-        for layer in reversed(self._layers):
-            proceed = partial(_note_failure, call, partial(layer, call, proceed))
-        await proceed()
-        if call.status is None:
-            context.set_trailing_metadata(tuple(call.trailers.items()))
-            return
-        trailers = {**call.trailers, **call.status.trailers}
+    async def _proceed(self, depth: int, call: Call, run: Callable[[], Awaitable[None]]) -> None:
+        """Go on with a call within so many of the layers; how that fails becomes the call's status."""
         try:
-            await context.abort(call.status.code, call.status.message, tuple(trailers.items()))
+            if depth < len(self._layers):
+                await self._layers[depth](call, partial(self._proceed, depth + 1, call, run))
+            else:
+                await run()
+        except (RequestError, RefusedError) as error:
+            call.status = status_of(error)
+        except UpstreamError as error:
+            call.answered(error.context)
+            call.status = status_of(error)
         except grpc.aio.InternalError:
-            # A status that cannot be sent means the same as a message that cannot: see `_note_failure`.
+            # The caller left while a message was being written; gRPC reports that as an error of the write.
             raise asyncio.CancelledError from None
+        except Exception as error:  # noqa: BLE001 # whatever it is, it must end as a status
+            call.status, call.telemetry.error_id = bug_status()
+            # Without the exception's text, which may quote the request.
+            extra = {"method": call.method, "error_id": call.telemetry.error_id, "where": where_it_failed(error)}
+            _log.error("A handler failed", extra=extra)
 
 
-async def _note_failure(call: Call, proceed: Callable[[], Awaitable[None]]) -> None:
+async def _end(call: Call, context: _Context) -> None:
+    """Tell gRPC how the call has ended."""
+    if call.status is None:
+        context.set_trailing_metadata(tuple(call.trailers.items()))
+        return
+    trailers = {**call.trailers, **call.status.trailers}
     try:
-        await proceed()
-    except (RequestError, RefusedError) as error:
-        call.status = status_of(error)
-    except UpstreamError as error:
-        call.answered(error.context)
-        call.status = status_of(error)
+        await context.abort(call.status.code, call.status.message, tuple(trailers.items()))
     except grpc.aio.InternalError:
-        # The caller left while a message was being written; gRPC reports that as an error of the write.
+        # A status that cannot be sent means the same as a message that cannot.
         raise asyncio.CancelledError from None
-    except Exception as error:  # noqa: BLE001 # whatever it is, it must end as a status
-        call.status, call.telemetry.error_id = bug_status()
-        # Without the exception's text, which may quote the request.
-        extra = {"method": call.method, "error_id": call.telemetry.error_id, "where": where_it_failed(error)}
-        _log.error("A handler failed", extra=extra)
 
 
 def _call(method: MethodDescriptor, context: _Context) -> Call:

@@ -7,7 +7,7 @@ is for us to say when a request is read: after the layers have let the call in. 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Self
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -25,7 +25,7 @@ class Requests:
 
     If the call ends before, whoever waits for a request is cancelled. To gRPC the end of the requests is the same
     whether the caller half-closed, cancelled or died, and half an upload must not pass for a whole one. So at the end
-    headers are sent, which only a caller that is there can be.
+    headers are sent, which only a caller that is there can be. To be left before the call's status is told.
 
     All raise `InvalidRequestError` for bytes that are no message of the method's type, and `RefusedError` if there is
     no room for them.
@@ -41,6 +41,14 @@ class Requests:
         self._call = call
         self._context = context
         self._headers: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # With headers under way gRPC takes no status.
+        if self._headers is not None:
+            await asyncio.gather(self._headers, return_exceptions=True)
 
     async def only(self) -> Message:
         """The request of a method that has one."""
@@ -61,11 +69,6 @@ class Requests:
         if request is None:
             raise StopAsyncIteration
         return self._parse(request)
-
-    async def settle(self) -> None:
-        """Wait until headers that were begun are sent, for with them under way gRPC takes no status."""
-        if self._headers is not None:
-            await asyncio.gather(self._headers, return_exceptions=True)
 
     async def _read(self) -> bytes | None:
         ledger = self._call.telemetry.ledger

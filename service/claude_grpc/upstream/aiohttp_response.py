@@ -43,7 +43,7 @@ class AiohttpResponse:
     ) -> None:
         assert connection.protocol is not None  # noqa: S101 # it has just brought the response
         self.status = message.code
-        self.headers = response_headers(message.raw_headers)
+        self._raw_headers = message.raw_headers
         self._content = content
         self._connection: Connection | None = connection
         self._upload = upload
@@ -54,6 +54,11 @@ class AiohttpResponse:
         if not content.is_eof():
             self._watch_connection()
         content.on_eof(self._on_eof)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By name in lower case; made anew each time, for a long stream need not keep them twice."""
+        return response_headers(self._raw_headers)
 
     def __aiter__(self) -> Self:
         return self

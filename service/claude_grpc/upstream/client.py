@@ -232,10 +232,11 @@ class UpstreamClient:
             response = await self._transport.send(made)
         except TRANSPORT_FAILURES as failure:
             raise error_before_answer(failure, asked) from failure
-        context = context_of(response, asked)
+        headers = response.headers
+        context = context_of(headers, asked)
         if not _FIRST_SUCCESS <= response.status <= _LAST_SUCCESS:
             raise api_error(response.status, await _read_error(response), context)
-        if not _is_plain(response, media_type):
+        if not _is_plain(headers, media_type):
             await response.aclose()
             raise UpstreamProtocolError(f"Upstream answered with what is not plain {media_type}.", context)
         return response, context
@@ -263,8 +264,6 @@ async def _read_error(response: HttpResponse) -> bytes:
         await response.aclose()
 
 
-def _is_plain(response: HttpResponse, media_type: str) -> bool:
-    sent = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return (
-        media_type in {sent, _ANYTHING} and response.headers.get("content-encoding", "identity").lower() == "identity"
-    )
+def _is_plain(headers: Mapping[str, str], media_type: str) -> bool:
+    sent = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type in {sent, _ANYTHING} and headers.get("content-encoding", "identity").lower() == "identity"

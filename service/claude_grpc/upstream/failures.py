@@ -7,6 +7,7 @@ is not the API's own JSON, passes.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -22,7 +23,6 @@ from claude_grpc.errors import (
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
-from claude_grpc.upstream.http import HttpResponse
 
 __all__ = ["TRANSPORT_FAILURES", "api_error", "context_of", "error_before_answer", "error_within_answer"]
 
@@ -51,11 +51,11 @@ _TIMEOUTS: Final = (
 )
 
 
-def context_of(response: HttpResponse, asked: UpstreamContext) -> UpstreamContext:
+def context_of(response_headers: Mapping[str, str], asked: UpstreamContext) -> UpstreamContext:
     """Return what the rest of the gateway shall know of a response, beside what was known when it was ``asked`` for."""
     headers = {
         name: value
-        for name, value in response.headers.items()
+        for name, value in response_headers.items()
         if name.startswith(_PASSED_ON) and value.isascii() and value.isprintable()
     }
     return replace(asked, request_id=headers.get("request-id", ""), headers=MappingProxyType(headers))
