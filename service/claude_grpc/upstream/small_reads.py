@@ -1,18 +1,23 @@
-"""Connections that are read in small pieces, so that those whose reader is slow hold little.
+"""How much of a response a connection brings at a time.
 
 An event loop reads up to 256 KiB at a time, and only afterwards can it be told to pause: with a thousand slow readers
-that would be as many quarters of a mebibyte, several times over on their way through.
+of events that would be as many quarters of a mebibyte, several times over on their way through. So connections are read
+in small pieces.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.streams import StreamReader
 
-__all__ = ["SmallReadsConnector"]
+from claude_grpc.upstream.windows import Gathering, Windows
+
+__all__ = ["SmallReadsConnector", "gather"]
 
 _READ_BYTES: Final = 8 * 1024
 
@@ -20,23 +25,67 @@ _READ_BYTES: Final = 8 * 1024
 class SmallReadsConnector(aiohttp.TCPConnector):
     """aiohttp's connector, with connections that bring at most 8 KiB at a time."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(_Handler, self._loop)  # type: ignore[assignment] # it is a ResponseHandler
+
     async def _wrap_create_connection(self, *args: Any, **kwargs: Any) -> tuple[asyncio.Transport, ResponseHandler]:
         make_handler, *rest = args
         handler = make_handler()
-        transport, _ = await super()._wrap_create_connection(lambda: _SmallReads(handler), *rest, **kwargs)
+        transport, _ = await super()._wrap_create_connection(lambda: _Reads(handler), *rest, **kwargs)
         return transport, handler
 
 
-class _SmallReads(asyncio.BufferedProtocol):
-    """Gives the loop a small buffer to read into, and hands on what comes.
+def gather(content: StreamReader, transport: asyncio.Transport, windows: Windows, seconds: float) -> None:
+    """From now on, gather what comes of a response, until that has come whole."""
+    reads = transport.get_protocol()
+    if isinstance(reads, _Reads):  # which is not there within a proxy's TLS
+        reads.gather(windows, seconds)
+        content.on_eof(reads.reset)
 
-    All connections share it: what is in it is copied before the loop does anything else.
+
+class _Handler(ResponseHandler):
+    """aiohttp's handler, with one timer for all reads of a response, instead of a new one for each."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._heard_at = 0.0
+
+    def _reschedule_timeout(self) -> None:
+        self._heard_at = self._loop.time()
+        if self._read_timeout and self._read_timeout_handle is None:
+            self._read_timeout_handle = self._loop.call_later(self._read_timeout, self._look)
+
+    def _look(self) -> None:
+        self._read_timeout_handle = None
+        if not self._read_timeout:
+            return
+        left = self._heard_at + self._read_timeout - self._loop.time()
+        if left > 0:
+            self._read_timeout_handle = self._loop.call_later(left, self._look)
+        else:
+            self._on_read_timeout()
+
+
+class _Reads(asyncio.BufferedProtocol):
+    """Gives the loop a small buffer to read into, and hands on what comes: at once, unless it is to be gathered.
+
+    All connections share the buffer: what is in it is copied before the loop does anything else.
     """
 
     _buffer = memoryview(bytearray(_READ_BYTES))
 
     def __init__(self, handler: ResponseHandler) -> None:
         self._handler = handler
+        self._gathering: Gathering | None = None
+
+    def gather(self, windows: Windows, seconds: float) -> None:
+        """From now on, gather what comes."""
+        self._gathering = Gathering(windows, seconds, self._handler.data_received)
+
+    def reset(self) -> None:
+        """From now on, do as a new connection does."""
+        self._gathering = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._handler.connection_made(transport)
@@ -45,9 +94,16 @@ class _SmallReads(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._handler.data_received(bytes(self._buffer[:nbytes]))
+        data = bytes(self._buffer[:nbytes])
+        if self._gathering is None:
+            self._handler.data_received(data)
+        else:
+            # Of what is held, the handler has not heard.
+            self._handler.start_timeout()
+            self._gathering.take(data)
 
     def eof_received(self) -> None:
+        self._flush()
         self._handler.eof_received()
 
     def pause_writing(self) -> None:
@@ -57,4 +113,9 @@ class _SmallReads(asyncio.BufferedProtocol):
         self._handler.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._flush()
         self._handler.connection_lost(exc)
+
+    def _flush(self) -> None:
+        if self._gathering is not None:
+            self._gathering.flush()
