@@ -2,7 +2,7 @@
 
 An event loop reads up to 256 KiB at a time, and only afterwards can it be told to pause: with a thousand slow readers
 of events that would be as many quarters of a mebibyte, several times over on their way through. So connections are read
-in small pieces.
+in small pieces, but for responses of which there are few, and much.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from aiohttp.streams import StreamReader
 
 from claude_grpc.upstream.windows import Gathering, Windows
 
-__all__ = ["SmallReadsConnector", "gather"]
+__all__ = ["LARGE_BYTES", "SmallReadsConnector", "gather", "read_much"]
 
-_READ_BYTES: Final = 8 * 1024
+LARGE_BYTES: Final = 64 * 1024
+_SMALL_BYTES: Final = 8 * 1024
 
 
 class SmallReadsConnector(aiohttp.TCPConnector):
-    """aiohttp's connector, with connections that bring at most 8 KiB at a time."""
+    """aiohttp's connector, with connections that bring at most 8 KiB at a time if they are not told otherwise."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -41,6 +42,14 @@ def gather(content: StreamReader, transport: asyncio.Transport, windows: Windows
     reads = transport.get_protocol()
     if isinstance(reads, _Reads):  # which is not there within a proxy's TLS
         reads.gather(windows, seconds)
+        content.on_eof(reads.reset)
+
+
+def read_much(content: StreamReader, transport: asyncio.Transport) -> None:
+    """From now on, bring up to 64 KiB of a response at a time, until that has come whole."""
+    reads = transport.get_protocol()
+    if isinstance(reads, _Reads):
+        reads.read_much()
         content.on_eof(reads.reset)
 
 
@@ -68,23 +77,30 @@ class _Handler(ResponseHandler):
 
 
 class _Reads(asyncio.BufferedProtocol):
-    """Gives the loop a small buffer to read into, and hands on what comes: at once, unless it is to be gathered.
+    """Gives the loop a buffer to read into, a small one by default, and hands on what comes: by default at once.
 
     All connections share the buffer: what is in it is copied before the loop does anything else.
     """
 
-    _buffer = memoryview(bytearray(_READ_BYTES))
+    _large = memoryview(bytearray(LARGE_BYTES))
+    _small = _large[:_SMALL_BYTES]
 
     def __init__(self, handler: ResponseHandler) -> None:
         self._handler = handler
+        self._buffer = self._small
         self._gathering: Gathering | None = None
 
     def gather(self, windows: Windows, seconds: float) -> None:
         """From now on, gather what comes."""
         self._gathering = Gathering(windows, seconds, self._handler.data_received)
 
+    def read_much(self) -> None:
+        """From now on, take what the large buffer holds."""
+        self._buffer = self._large
+
     def reset(self) -> None:
         """From now on, do as a new connection does."""
+        self._buffer = self._small
         self._gathering = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
