@@ -72,7 +72,7 @@ def apply(load: Load, target: Target, programs: Programs, cores: Cores, *, secon
     """Put the target under the load and measure for that long.
 
     Raises:
-        RuntimeError: The load generator failed, or a delta was lost or came out of turn.
+        RuntimeError: The load generator failed, a delta was lost or came out of turn, or no call was answered.
     """
     pid = ("-pid", str(target.server.pid)) if target.server else ()
     done = subprocess.run(
@@ -91,4 +91,7 @@ def apply(load: Load, target: Target, programs: Programs, cores: Cores, *, secon
     result: Result = json.loads(done.stdout)
     if result["lost"]:
         raise RuntimeError(f"{load.name} on {target.name}: {result['lost']} deltas came out of turn")
+    if "-inflight" in load.arguments and not result["calls"] and not target.is_peer:
+        # A call that was refused costs next to nothing, which must not pass for a figure.
+        raise RuntimeError(f"{load.name} on {target.name}: no call was answered: {result.get('error')}")
     return result

@@ -77,6 +77,8 @@ def gateway(upstream: str, cores: str, *arguments: str) -> Iterator[Started]:
     environment = {
         "ANTHROPIC_API_KEY": "bench",
         "ANTHROPIC_BASE_URL": upstream,
+        # A thousand streams, and calls beside them: by default a thousand in all are let in.
+        "CLAUDE_GRPC_MAX_CALLS": "10000",
         "CLAUDE_GRPC_MAX_CONNECTIONS": "10000",
         "OTEL_EXPORTER_OTLP_ENDPOINT": upstream,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",

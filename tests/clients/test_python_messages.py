@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -74,6 +75,13 @@ def test_a_stream_asks_for_the_final_message() -> None:
     assert request.stream_options.include_final_message
     assert request.params.model == "m"
     assert list(request.betas) == ["a"]
+
+
+def test_a_stream_asks_for_the_final_message_beside_what_the_caller_wants_of_it() -> None:
+    options = messages_pb2.StreamOptions(window=timedelta(milliseconds=20))
+    request = build_stream_request(None, {"stream_options": options})
+    assert request.stream_options.include_final_message
+    assert request.stream_options.window.ToMilliseconds() == 20
 
 
 def test_params_and_their_fields_are_refused_together() -> None:

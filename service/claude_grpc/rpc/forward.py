@@ -21,7 +21,7 @@ from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.deadline import DeadlinePolicy
 from claude_grpc.rpc.fallback import FallbackPolicy, ask_in_turn
 from claude_grpc.rpc.headers import HeaderFields, read_headers
-from claude_grpc.rpc.options import read_options
+from claude_grpc.rpc.options import read_options, read_window
 from claude_grpc.rpc.relay import joined
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.ledger import Phase
@@ -188,6 +188,7 @@ class Forward:
         _refuse_newer(request, violations)
         headers = read_headers(request, violations)
         options = read_options(request.call_options, violations)
+        window = read_window(request, violations)
         model = request.params.model if route.any_model else ""
 
         async def encode(model: str) -> bytes:
@@ -211,6 +212,7 @@ class Forward:
                 model=model,
                 max_retries=options.max_retries,
                 timeouts=options.timeouts,
+                window=window,
                 deadline=self._deadlines.upstream(call, options),
             ),
             self._fallbacks.fallbacks(model, options),
@@ -269,8 +271,6 @@ def _decoded(
     # Taken out one by one: what was sent is not kept while the rest waits for a slow reader.
     read.reverse()
     messages = (_decode(decoder, read.pop()) for _ in range(len(read)))
-    # The first leaves at once. What came with it has to wait for that, and is joined meanwhile.
-    yield next(messages)
     yield from messages if exact else joined(messages)
 
 

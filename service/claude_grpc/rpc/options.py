@@ -1,4 +1,4 @@
-"""What a caller wants of the gateway for one call: `CallOptions`, checked."""
+"""What a caller wants of the gateway for one call: `CallOptions` and `StreamOptions`, checked."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
 
 from claude_grpc.codec import Violations
 from claude_grpc.v1.options_pb2 import DISCONNECT_POLICY_FINISH, CallOptions
 
-__all__ = ["Options", "read_options"]
+__all__ = ["Options", "read_options", "read_window"]
 
 _MOST_RETRIES = 10
 _MOST_MODELS = 8
 _LONGEST_SECONDS = 86_400
+_LONGEST_WINDOW = 1.0
 _TIMEOUTS = ("connect", "read", "write", "total")
 _MODEL = re.compile(r"[A-Za-z0-9._:@/-]{1,256}")
 _PATH = (None, "call_options")
@@ -62,13 +66,29 @@ def read_options(options: CallOptions, violations: Violations) -> Options:
     )
 
 
+def read_window(request: Any, violations: Violations) -> float:
+    """Seconds for which the deltas of a stream may be gathered; 0 for not at all."""
+    options = getattr(request, "stream_options", None)  # not every method streams
+    if options is None or not options.HasField("window"):
+        return 0.0
+    seconds = _seconds(options.window)
+    if not 0 < seconds <= _LONGEST_WINDOW:
+        violations.add(((None, "stream_options"), "window"), "Must be longer than zero and at most 1 second.")
+    if options.exact_events:
+        violations.add(((None, "stream_options"), "window"), "Set this or `exact_events`, not both.")
+    return seconds
+
+
 def _timeouts(options: CallOptions, violations: Violations) -> dict[str, float]:
     timeouts = {}
     for name in _TIMEOUTS:
         field_name = f"{name}_timeout"
         if options.HasField(field_name):  # type: ignore[arg-type] # the four are fields
-            duration = getattr(options, field_name)
-            timeouts[name] = duration.seconds + duration.nanos / 1e9
+            timeouts[name] = _seconds(getattr(options, field_name))
             if not 0 < timeouts[name] <= _LONGEST_SECONDS:
                 violations.add((_PATH, field_name), "Must be longer than zero and at most 24 hours.")
     return timeouts
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from google.protobuf.message import Message
 
 from claude_grpc.rpc.call import Call
-from claude_grpc.v1.messages_pb2 import ContentBlockDelta, StreamMessageResponse
+from claude_grpc.v1.messages_pb2 import StreamMessageResponse
 
 __all__ = ["Relay", "joined"]
 
 # The deltas that are appended to what came before, each with the name of its text.
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+_Place: TypeAlias = tuple[int, str]
+"""A block's index and the kind of delta."""
 
 
 class Relay:
@@ -105,6 +108,8 @@ class _Run:
 
     def __init__(self) -> None:
         self._first: StreamMessageResponse | None = None
+        self._place: _Place | None = None
+        # Empty until there are two: most come alone.
         self._texts: list[str] = []
 
     @property
@@ -115,9 +120,14 @@ class _Run:
         """Whether the message was added; it is not if it is no continuation."""
         if self._first is None:
             self._first = message
-        elif not _continues(self._first, message):
+            return True
+        if not self._texts:
+            self._place, text = _part(self._first)
+            self._texts.append(text)
+        place, text = _part(message)
+        if place is None or place != self._place:
             return False
-        self._texts.append(_text(message))
+        self._texts.append(text)
         return True
 
     def end(self) -> StreamMessageResponse:
@@ -126,28 +136,20 @@ class _Run:
         message, texts = self._first, self._texts
         self._first, self._texts = None, []
         if len(texts) > 1:
-            kind = message.content_block_delta.delta.WhichOneof("delta") or ""
+            assert self._place is not None  # noqa: S101 # or there were no two
+            kind = self._place[1]
             setattr(getattr(message.content_block_delta.delta, kind), _TEXTS[kind], "".join(texts))
         return message
 
 
-def _continues(first: StreamMessageResponse, message: StreamMessageResponse) -> bool:
-    ours, theirs = first.content_block_delta, message.content_block_delta
-    kind = ours.delta.WhichOneof("delta")
-    return (
-        kind in _TEXTS
-        and kind == theirs.delta.WhichOneof("delta")
-        and ours.index == theirs.index
-        # What stands beside a text could not be told from what stood beside the other's.
-        and not (_has_more(ours, kind) or _has_more(theirs, kind))
-    )
-
-
-def _has_more(delta: ContentBlockDelta, kind: str) -> bool:
-    return bool(delta.extra_json or getattr(delta.delta, kind).extra_json)
-
-
-def _text(message: StreamMessageResponse) -> str:
-    delta = message.content_block_delta.delta
-    kind = delta.WhichOneof("delta") or ""
-    return getattr(getattr(delta, kind), _TEXTS[kind]) if kind in _TEXTS else ""
+def _part(message: StreamMessageResponse) -> tuple[_Place | None, str]:
+    """Where a delta belongs, and its text; nowhere if it cannot be joined to others."""
+    block = message.content_block_delta
+    kind = block.delta.WhichOneof("delta")
+    if kind not in _TEXTS:
+        return None, ""
+    delta = getattr(block.delta, kind)
+    # What stands beside a text could not be told from what stood beside the other's.
+    if block.extra_json or delta.extra_json:
+        return None, ""
+    return (block.index, kind), getattr(delta, _TEXTS[kind])

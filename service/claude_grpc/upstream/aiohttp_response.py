@@ -15,11 +15,13 @@ from aiohttp.streams import StreamReader
 from claude_grpc.upstream.aiohttp_errors import httpx_error
 from claude_grpc.upstream.aiohttp_upload import Upload, reset
 from claude_grpc.upstream.http import response_headers
+from claude_grpc.upstream.small_reads import LARGE_BYTES, read_much
 
 __all__ = ["UNREAD_BYTES", "AiohttpResponse", "abort"]
 
-# Twice as much may wait for a slow reader; then its upstream waits, too. What it gets at once is no more than this.
+# Twice as much of events may wait for a slow reader; then its upstream waits, too. What it gets at once is no more.
 UNREAD_BYTES: Final = 4 * 1024
+_EVENTS: Final = "text/event-stream"
 
 
 def abort(connection: Connection) -> None:
@@ -51,8 +53,12 @@ class AiohttpResponse:
         self._failure: httpx.TransportError | None = None
         self._protocol = connection.protocol
         self._closed: asyncio.Future[None] | None = None
+        self._most_bytes = UNREAD_BYTES
         if not content.is_eof():
             self._watch_connection()
+            if connection.transport is not None and not self.headers.get("content-type", "").startswith(_EVENTS):
+                self._most_bytes = LARGE_BYTES
+                read_much(content, connection.transport)
         content.on_eof(self._on_eof)
 
     @property
@@ -67,7 +73,7 @@ class AiohttpResponse:
         if self._failure is not None:
             raise self._failure
         try:
-            chunk = await self._content.read(UNREAD_BYTES)
+            chunk = await self._content.read(self._most_bytes)
         except (aiohttp.ClientError, OSError) as error:
             self._failure = self._reason(error)
             # A slow reader still gets what came before the failure; aiohttp would drop it.

@@ -25,7 +25,8 @@ from claude_grpc.upstream.aiohttp_errors import AIOHTTP_FAILURES, httpx_error
 from claude_grpc.upstream.aiohttp_response import UNREAD_BYTES, AiohttpResponse, abort
 from claude_grpc.upstream.aiohttp_upload import SMALL_BYTES, Upload
 from claude_grpc.upstream.http import HttpRequest
-from claude_grpc.upstream.small_reads import SmallReadsConnector
+from claude_grpc.upstream.small_reads import SmallReadsConnector, gather
+from claude_grpc.upstream.windows import Windows
 
 __all__ = ["AiohttpTransport"]
 
@@ -52,6 +53,7 @@ class AiohttpTransport:
         self._slots = asyncio.Semaphore(max_connections)
         self._connector: aiohttp.TCPConnector | None = None
         self._origins: dict[str, ClientRequest] = {}
+        self._windows: Windows | None = None
 
     async def send(self, request: HttpRequest) -> AiohttpResponse:
         """Send a request, and return its response as soon as the headers are there."""
@@ -72,6 +74,9 @@ class AiohttpTransport:
             if isinstance(error, AIOHTTP_FAILURES):
                 raise (upload and upload.failure) or httpx_error(error) from error
             raise
+        if request.window and connection.transport is not None:
+            self._windows = self._windows or Windows()
+            gather(content, connection.transport, self._windows, request.window)
         return AiohttpResponse(message, content, connection, upload, self._slots.release)
 
     async def aclose(self) -> None:

@@ -92,6 +92,7 @@ class UpstreamRequest:
         max_retries: Replaces the retry policy's own.
         timeouts: Replace the client's own, by the names in ``Timeouts``.
         deadline: When the call's time is up, on the client's monotonic clock.
+        window: Seconds for which the deltas of an answer may be gathered; 0 for not at all.
         earlier: What was tried for the same call before, with another model.
     """
 
@@ -103,6 +104,7 @@ class UpstreamRequest:
     max_retries: int | None = None
     timeouts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     deadline: float | None = None
+    window: float = 0.0
     earlier: UpstreamContext | None = None
 
 

@@ -53,6 +53,7 @@ class RequestMaker:
             body=request.body,
             timeouts={**self._timeouts, **request.timeouts},
             on_sent=on_sent,
+            window=request.window,
         )
 
 

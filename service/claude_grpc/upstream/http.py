@@ -29,6 +29,7 @@ class HttpRequest:
         body: Whole, or as an iterable that makes it while it is sent.
         timeouts: Seconds, by the names in ``Timeouts``; what is not there has none.
         on_sent: Called when there is a connection and the request goes out on it.
+        window: Seconds for which an engine may gather the deltas of a streamed answer.
     """
 
     method: str
@@ -38,6 +39,7 @@ class HttpRequest:
     body: bytes | AsyncIterable[bytes] = field(default=b"", repr=False)
     timeouts: Mapping[str, float] = field(default_factory=dict)
     on_sent: Callable[[], None] = _nobody
+    window: float = 0.0
 
 
 class HttpResponse(Protocol):

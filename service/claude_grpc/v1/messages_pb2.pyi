@@ -14,6 +14,7 @@ from claude_grpc.v1 import params_pb2 as _params_pb2
 from claude_grpc.v1 import tools_pb2 as _tools_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -1029,21 +1030,32 @@ class StreamOptions(_message.Message):
 
     INCLUDE_FINAL_MESSAGE_FIELD_NUMBER: _builtins.int
     EXACT_EVENTS_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
     include_final_message: _builtins.bool
     """Whether `message_stop` carries the whole message, put together from the events. Spares the caller doing that."""
     exact_events: _builtins.bool
     """Whether each event comes as a message of its own. Without it, pieces of one block that reached the gateway together
     may be joined, so that a busy gateway or a slow reader has fewer messages to handle; no text is ever lost by that.
     """
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """Deltas that reach the gateway within this time of one another may be joined, which makes a stream cheaper for
+        everybody on its way; 20 milliseconds look no different to a reader. Longer than zero and at most 1 second; not
+        together with `exact_events`. By default nothing waits. A delta is held for at most a quarter longer than this. The
+        first one and those that come one at a time are not held, and whatever else comes, or ends the stream, takes along
+        what is. Has no effect if the gateway's `engine` is `httpx`.
+        """
+
     def __init__(
         self,
         *,
         include_final_message: _builtins.bool = ...,
         exact_events: _builtins.bool = ...,
+        window: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact_events", b"exact_events", "include_final_message", b"include_final_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact_events", b"exact_events", "include_final_message", b"include_final_message", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
