@@ -8,6 +8,7 @@ from typing import Final, Self
 
 import aiohttp
 import httpx
+from aiohttp import hdrs
 from aiohttp.connector import Connection
 from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
@@ -56,7 +57,7 @@ class AiohttpResponse:
         self._most_bytes = UNREAD_BYTES
         if not content.is_eof():
             self._watch_connection()
-            if connection.transport is not None and not self.headers.get("content-type", "").startswith(_EVENTS):
+            if connection.transport is not None and not message.headers.get(hdrs.CONTENT_TYPE, "").startswith(_EVENTS):
                 self._most_bytes = LARGE_BYTES
                 read_much(content, connection.transport)
         content.on_eof(self._on_eof)
