@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from opentelemetry.trace import INVALID_SPAN, Span
-
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.ledger import Ledger, Phase
 from claude_grpc.telemetry.observer import AttemptEnded, AttemptStarted
 from claude_grpc.telemetry.recorders import Recorders
-from claude_grpc.telemetry.spans import Attributes
+from claude_grpc.telemetry.span import NO_SPAN, Attributes, Span, traceparent
 
 __all__ = ["AttemptRecorder"]
 
@@ -27,12 +25,12 @@ class AttemptRecorder:
     """
 
     def __init__(self, recorders: Recorders, ledger: Ledger) -> None:
-        self.parent: Span = INVALID_SPAN
+        self.parent: Span = NO_SPAN
         self.request_id = ""
         self._recorders = recorders
         self._ledger = ledger
         self._running: AttemptStarted | None = None
-        self._span: Span = INVALID_SPAN
+        self._span: Span = NO_SPAN
         self._is_sent = False
 
     def attempt_started(self, attempt: AttemptStarted) -> Mapping[str, str]:
@@ -41,7 +39,7 @@ class AttemptRecorder:
         self._ledger.begin_attempt()
         self._recorders.metrics.exchange_started()
         self._span = self._recorders.spans.start_attempt(self.parent, attempt)
-        return self._recorders.spans.headers(self._span)
+        return traceparent(self._span)
 
     def attempt_sent(self) -> None:
         """There is a connection, and the request goes out on it."""

@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from opentelemetry.metrics import Meter
-from opentelemetry.trace import Tracer
-
 from claude_grpc.config import ConfigurationError
+from claude_grpc.telemetry.meter import Meter
+from claude_grpc.telemetry.span import Tracer
 
 __all__ = ["CLOSE_SECONDS", "Export", "open_export"]
 

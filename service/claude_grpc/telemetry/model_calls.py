@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from google.protobuf.message import Message
-from opentelemetry.trace import INVALID_SPAN, Span
 
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.attempts import AttemptRecorder
@@ -21,7 +20,7 @@ from claude_grpc.telemetry.metrics import ModelCallFacts
 from claude_grpc.telemetry.observer import AttemptObserver
 from claude_grpc.telemetry.recorders import Recorders
 from claude_grpc.telemetry.request_attributes import request_attributes
-from claude_grpc.telemetry.spans import Attributes
+from claude_grpc.telemetry.span import NO_SPAN, Attributes, Span
 from claude_grpc.telemetry.usage import Usage
 from claude_grpc.v1 import messages_pb2
 
@@ -74,7 +73,7 @@ class ModelCall:
         self._asked: str = getattr(params, "model", "")[:_LONGEST_MODEL]
         self._answered = ""
         self._attempts = AttemptRecorder(recorders, ledger)
-        self._span: Span = INVALID_SPAN
+        self._span: Span = NO_SPAN
         self._response: Attributes = {}
         self._began = 0.0
         self._first_chunk: float | None = None
@@ -92,7 +91,7 @@ class ModelCall:
     @property
     def captures_content(self) -> bool:
         """Whether ``whole`` is to be told."""
-        return self._recorders.content is not None and self._span.is_recording()
+        return self._recorders.content is not None and self._span.is_recording
 
     def __enter__(self) -> Self:
         if self._fallback:
@@ -102,8 +101,8 @@ class ModelCall:
         self._span = self._attempts.parent = self._recorders.spans.start_model_call(
             self._parent, self._operation, self._asked, links=self._links
         )
-        if self._span.is_recording():
-            self._span.set_attributes(self._request_attributes())
+        if self._span.is_recording:
+            self._span.attributes = self._request_attributes()
         # It may have 30 MB, and the call may be long.
         self._params = None
         return self
@@ -117,7 +116,7 @@ class ModelCall:
         # A call that is cancelled stays in its phase, which the RPC is about to be counted by.
         ended = self._ledger.enter(Phase.RELAY if error is None else self._ledger.phase)
         self._recorders.metrics.model_call_ended(self._facts(word, ended - self._began))
-        if self._span.is_recording():
+        if self._span.is_recording:
             self._recorders.spans.end_model_call(self._span, word, self._response | self._end_attributes())
 
     def answer_begins(self) -> None:
@@ -148,8 +147,8 @@ class ModelCall:
 
     def whole(self, message: messages_pb2.AssistantMessage) -> None:
         """Capture the content of an answer."""
-        if self._recorders.content is not None:
-            self._span.set_attributes(self._recorders.content.of_answer(message))
+        if self._recorders.content is not None and self._span.is_recording:
+            self._span.attributes |= self._recorders.content.of_answer(message)
 
     def _stopped(self, reason: str) -> None:
         if reason:
@@ -197,4 +196,5 @@ class ModelCall:
             usage=self.usage,
             first_chunk=first,
             chunk_interval=(seconds - (first or 0.0)) / (self.chunks - 1) if several else None,
+            span=self._span,
         )
