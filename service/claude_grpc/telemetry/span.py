@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from random import getrandbits
-from types import SimpleNamespace
 from typing import Final
 
 __all__ = [
@@ -86,9 +85,6 @@ class Span:
         "_keep", "attributes", "ended", "events", "failed", "id", "is_remote", "links", "parent_id", "shape",
         "started", "trace",
     )  # fmt: skip
-
-    # The SDK's processor asks each span; those that are not sampled do not get to it.
-    context: Final = SimpleNamespace(trace_flags=SimpleNamespace(sampled=True))
 
     def __init__(  # noqa: PLR0917 # made often, and never but here and in tracers
         self,

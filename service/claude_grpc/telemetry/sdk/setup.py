@@ -18,7 +18,6 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from claude_grpc.config import ConfigurationError
@@ -26,6 +25,7 @@ from claude_grpc.telemetry import names
 from claude_grpc.telemetry.console import TraceTree, list_metrics
 from claude_grpc.telemetry.meter import Meter
 from claude_grpc.telemetry.sdk.meter import Book, ReadingMeter, WithHistograms, are_ours_asked_for
+from claude_grpc.telemetry.sdk.queue import SpanQueue
 from claude_grpc.telemetry.sdk.tracer import SamplingTracer
 from claude_grpc.telemetry.span import Span, Tracer
 
@@ -65,8 +65,8 @@ def open_traces(
             keepers.append(_print_to_console())
         else:
             queue = _span_queue(name, resource, InstrumentationScope(names.SCOPE, version, names.SCHEMA_URL), environ)
-            keepers.append(queue.on_end)
-            closers.append(queue.shutdown)
+            keepers.append(queue.put)
+            closers.append(queue.close)
     # The provider knows which sampler the environment asks for. It is not to close anything at the interpreter's exit:
     # that would wait for a collector that is gone as long as it likes.
     sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
@@ -103,12 +103,13 @@ def _print_to_console() -> Callable[[Span], object]:
     return write
 
 
-def _span_queue(name: str, resource: Resource, scope: InstrumentationScope, environ: Mapping[str, str]) -> Any:
+def _span_queue(name: str, resource: Resource, scope: InstrumentationScope, environ: Mapping[str, str]) -> SpanQueue:
     otlp = _otlp("TRACES", name, environ)
     # It needs what OTLP is written with, which the console does without.
     from claude_grpc.telemetry.sdk.encoding import SpanEncoder  # noqa: PLC0415
 
-    return BatchSpanProcessor(otlp.SpanExporter(SpanEncoder(resource, scope), timeout=_timeout("TRACES", environ)))
+    exporter = otlp.SpanExporter(SpanEncoder(resource, scope), timeout=_timeout("TRACES", environ))
+    return SpanQueue(exporter, environ)
 
 
 class _PeriodicReader(WithHistograms, PeriodicExportingMetricReader):
