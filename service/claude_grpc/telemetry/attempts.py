@@ -9,7 +9,7 @@ from claude_grpc.telemetry import names
 from claude_grpc.telemetry.ledger import Ledger, Phase
 from claude_grpc.telemetry.observer import AttemptEnded, AttemptStarted
 from claude_grpc.telemetry.recorders import Recorders
-from claude_grpc.telemetry.span import NO_SPAN, Attributes, Span, traceparent
+from claude_grpc.telemetry.span import NO_SPAN, Attributes, Span
 
 __all__ = ["AttemptRecorder"]
 
@@ -39,7 +39,7 @@ class AttemptRecorder:
         self._ledger.begin_attempt()
         self._recorders.metrics.exchange_started()
         self._span = self._recorders.spans.start_attempt(self.parent, attempt)
-        return traceparent(self._span)
+        return self._recorders.spans.headers(self._span)
 
     def attempt_sent(self) -> None:
         """There is a connection, and the request goes out on it."""

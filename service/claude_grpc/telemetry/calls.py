@@ -27,6 +27,7 @@ class Telemetry:
         meter: Has metrics read.
         upstream: Host and port of the Claude API.
         content: How prompts and answers are captured; None for not at all.
+        propagates: Whether callers' traces go on here, and go on upstream.
 
     Attributes:
         metrics: For what is not told by a call.
@@ -39,9 +40,10 @@ class Telemetry:
         *,
         upstream: tuple[str, int] = ("", 0),
         content: ContentCapture | None = None,
+        propagates: bool = True,
     ) -> None:
         self.metrics = Metrics(meter or Meter(), upstream)
-        self._recorders = Recorders(Spans(tracer or Tracer(), upstream), self.metrics, content)
+        self._recorders = Recorders(Spans(tracer or Tracer(), upstream, propagates=propagates), self.metrics, content)
 
     def call(self, method: str, metadata: Mapping[str, str], deadline: float | None) -> CallTelemetry:
         """Note that an RPC begins."""

@@ -12,7 +12,17 @@ from typing import Final
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.error_types import CANCELLED
 from claude_grpc.telemetry.observer import AttemptEnded, AttemptStarted
-from claude_grpc.telemetry.span import CLIENT, SERVER, Attributes, Shape, Span, Tracer, callers_span
+from claude_grpc.telemetry.span import (
+    CLIENT,
+    NO_SPAN,
+    SERVER,
+    Attributes,
+    Shape,
+    Span,
+    Tracer,
+    callers_span,
+    traceparent,
+)
 
 __all__ = ["Spans"]
 
@@ -30,10 +40,12 @@ class Spans:
     Args:
         tracer: Starts traces.
         upstream: Host and port of the Claude API.
+        propagates: Whether callers' traces go on here, and go on upstream.
     """
 
-    def __init__(self, tracer: Tracer, upstream: tuple[str, int]) -> None:
+    def __init__(self, tracer: Tracer, upstream: tuple[str, int], *, propagates: bool = True) -> None:
         self._tracer = tracer
+        self._propagates = propagates
         self._server: Attributes = {names.SERVER_ADDRESS: upstream[0], names.SERVER_PORT: upstream[1]}
         self._shapes: dict[tuple[str, ...], Shape] = {}
 
@@ -42,7 +54,7 @@ class Spans:
         shape = self._shapes.get((method,)) or self._keep(
             (method,), Shape(method, SERVER, {names.RPC_SYSTEM: names.GRPC, names.RPC_METHOD: method})
         )
-        return self._tracer.start(shape, callers_span(metadata))
+        return self._tracer.start(shape, callers_span(metadata) if self._propagates else NO_SPAN)
 
     def end_rpc(self, span: Span, code: str, attributes: Attributes) -> None:
         """End it with the RPC's status."""
@@ -95,6 +107,10 @@ class Spans:
         if attempt.held_back:
             attributes[names.RETRY_HELD_BACK] = attempt.held_back
         span.end(failed=bool(attempt.error) and attempt.error != CANCELLED)
+
+    def headers(self, span: Span) -> dict[str, str]:
+        """What tells upstream of a span."""
+        return traceparent(span) if self._propagates else {}
 
     def _model_call(self, operation: str, model: str) -> Shape:
         attributes: Attributes = {names.OPERATION: operation, names.PROVIDER: names.ANTHROPIC}
