@@ -3,9 +3,10 @@
     python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails] [--rounds 15]
         [--calls 300] [--callers 4] [--streams 8] [--pace 0]
 
-Prints the CPU time of a gateway for a unary call and for a streamed event, the latency of unary calls, and how the two
-gateways compare. Callers ask both in turn, call by call, so that what the machine does besides falls on both; the
-comparison is the median over rounds, or with rounds drawn at random again and again, and its quartiles.
+Prints the CPU time of a gateway for a unary call whose answer comes in one piece, for one whose answer may be so long
+that the gateway gathers it from a stream, and for a streamed event; the latency of both kinds of unary calls; and how
+the two gateways compare. Callers ask both in turn, call by call, so that what the machine does besides falls on both;
+the comparison is the median over rounds, or with rounds drawn at random again and again, and its quartiles.
 Simulator, collector and load run in processes of their own.
 
 Answers come at once, so that CPU time is all there is to see, in the latency, too: callers wait for a gateway that has
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -43,19 +45,20 @@ from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 _COMMAND = (sys.executable, "-m", "claude_grpc")
 _COLLECTOR = (sys.executable, str(Path(__file__).with_name("collector.py")))
 _DRAWS = 200
+# Tokens at most: few, so that the answer comes in one piece, and so many that it is gathered from a stream.
+_UNARY = {"unary": 100, "gathered": 100_000}
 # Streams long enough that what a call costs beside its events does not show.
 _STREAM_TEXT = "Why? [[repeat 40]] [[pace 0]]"
 
 
 @dataclass
 class Gateway:
-    """A gateway that runs, and what was measured of it, an item a round."""
+    """A gateway that runs, and what was measured of it by what was asked: CPU time and latencies, an item a round."""
 
     target: str
     pid: int
-    unary: list[float] = field(default_factory=list)
-    event: list[float] = field(default_factory=list)
-    latencies: list[list[float]] = field(default_factory=list)
+    cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    latencies: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
 
     def cpu_seconds(self) -> float:
         """The CPU time of all its threads so far."""
@@ -97,35 +100,35 @@ def running(command: tuple[str, ...], environ: dict[str, str]) -> Iterator[tuple
             process.terminate()
 
 
-def params(text: str) -> MessageParams:
+def params(text: str, max_tokens: int) -> MessageParams:
     """A small request."""
     messages = [InputMessage(role=ROLE_USER, text=text)]
-    return MessageParams(model="claude-opus-5-5", max_tokens=100_000, messages=messages)
+    return MessageParams(model="claude-opus-5-5", max_tokens=max_tokens, messages=messages)
 
 
-async def measure_unary(pair: Pair, load: Load) -> None:
+async def measure_unary(pair: Pair, load: Load, kind: str) -> None:
     """CPU time a call, and the latency as callers see it."""
-    request = CreateMessageRequest(params=params(f"Why is the sky blue? [[pace {load.pace}]]"))
+    request = CreateMessageRequest(params=params(f"Why is the sky blue? [[pace {load.pace}]]", _UNARY[kind]))
     for gateway, _ in pair:
-        gateway.latencies.append([])
+        gateway.latencies[kind].append([])
 
     async def work(turn: int) -> None:
         for number in range(load.calls // load.callers):
             for gateway, stub in pair if (number + turn) % 2 else reversed(pair):
                 began = time.perf_counter()
                 await stub.CreateMessage(request)
-                gateway.latencies[-1].append(time.perf_counter() - began)
+                gateway.latencies[kind][-1].append(time.perf_counter() - began)
 
     before = [gateway.cpu_seconds() for gateway, _ in pair]
     await asyncio.gather(*(work(turn) for turn in range(load.callers)))
     for (gateway, _), start in zip(pair, before, strict=True):
-        gateway.unary.append((gateway.cpu_seconds() - start) / len(gateway.latencies[-1]))
+        gateway.cpu[kind].append((gateway.cpu_seconds() - start) / len(gateway.latencies[kind][-1]))
 
 
 async def measure_stream(pair: Pair, streams: int) -> None:
     """CPU time an event of long streams."""
     options = StreamOptions(exact_events=True)
-    request = StreamMessageRequest(params=params(_STREAM_TEXT), stream_options=options)
+    request = StreamMessageRequest(params=params(_STREAM_TEXT, 100_000), stream_options=options)
 
     async def read(stub: Any) -> int:
         return len([event async for event in stub.StreamMessage(request)])
@@ -134,7 +137,7 @@ async def measure_stream(pair: Pair, streams: int) -> None:
     events = await asyncio.gather(*(read(stub) for _ in range(streams) for _, stub in pair))
     for (gateway, _), start in zip(pair, before, strict=True):
         # Both have read the same.
-        gateway.event.append((gateway.cpu_seconds() - start) / (sum(events) / len(pair)))
+        gateway.cpu["event"].append((gateway.cpu_seconds() - start) / (sum(events) / len(pair)))
 
 
 async def measure(off: Gateway, on: Gateway, load: Load) -> None:
@@ -142,12 +145,13 @@ async def measure(off: Gateway, on: Gateway, load: Load) -> None:
     async with grpc.aio.insecure_channel(off.target) as off_channel, grpc.aio.insecure_channel(on.target) as on_channel:
         pair: Pair = [(off, MessagesServiceStub(off_channel)), (on, MessagesServiceStub(on_channel))]
         for number in range(load.rounds + 1):
-            await measure_unary(pair, load)
+            for kind in _UNARY:
+                await measure_unary(pair, load, kind)
             await measure_stream(pair, load.streams)
             if number == 0:
                 for gateway, _ in pair:
-                    for figures in (gateway.unary, gateway.event, gateway.latencies):
-                        figures.clear()
+                    gateway.cpu.clear()
+                    gateway.latencies.clear()
 
 
 def quantile(rounds: list[list[float]], percent: int) -> float:
@@ -155,31 +159,34 @@ def quantile(rounds: list[list[float]], percent: int) -> float:
     return statistics.quantiles([latency for each in rounds for latency in each], n=100)[percent - 1]
 
 
-def redrawn(off: Gateway, on: Gateway, percent: int) -> list[float]:
+def redrawn(off: list[list[float]], on: list[list[float]], percent: int) -> list[float]:
     """How this quantile compares, for rounds that are drawn at random."""
     draw, ratios = random.Random(1), []  # noqa: S311 # to draw, not to hide
     for _ in range(_DRAWS):
-        drawn = draw.choices(range(len(off.latencies)), k=len(off.latencies))
-        quantiles = [quantile([each.latencies[number] for number in drawn], percent) for each in (off, on)]
+        drawn = draw.choices(range(len(off)), k=len(off))
+        quantiles = [quantile([rounds[number] for number in drawn], percent) for rounds in (off, on)]
         ratios.append(quantiles[1] / quantiles[0])
     return ratios
 
 
 def report(name: str, off: float, on: float, ratios: list[float]) -> str:
-    """One line: both figures in seconds, and the median and quartiles of the ratios."""
+    """One line: both figures in seconds and their difference, and the median and quartiles of the ratios."""
     low, middle, high = ((ratio - 1) * 100 for ratio in statistics.quantiles(ratios, n=4))
-    return f"{name:24} {off * 1e6:9.1f} {on * 1e6:9.1f}   {middle:+6.1f} %   [{low:+.1f} … {high:+.1f}]"
+    figures = f"{off * 1e6:9.1f} {on * 1e6:9.1f} {(on - off) * 1e6:+9.1f}"
+    return f"{name:24} {figures}   {middle:+6.1f} %   [{low:+.1f} … {high:+.1f}]"
 
 
 def report_all(off: Gateway, on: Gateway) -> str:
     """All lines."""
-    lines = [f"{'µs':24} {'off':>9} {'on':>9}   {'median':>8}   [quartiles]"]
-    for name, a, b in (("CPU a unary call", off.unary, on.unary), ("CPU a streamed event", off.event, on.event)):
+    lines = [f"{'µs':24} {'off':>9} {'on':>9} {'more':>9}   {'median':>8}   [quartiles]"]
+    for kind, a in off.cpu.items():
+        b = on.cpu[kind]
         ratios = [y / x for x, y in zip(a, b, strict=True)]
-        lines.append(report(name, statistics.median(a), statistics.median(b), ratios))
-    for percent in (50, 99):
-        both = quantile(off.latencies, percent), quantile(on.latencies, percent)
-        lines.append(report(f"latency p{percent}", *both, redrawn(off, on, percent)))
+        lines.append(report(f"CPU {kind}", statistics.median(a), statistics.median(b), ratios))
+    for kind, rounds in off.latencies.items():
+        for percent in (50, 99):
+            both = quantile(rounds, percent), quantile(on.latencies[kind], percent)
+            lines.append(report(f"latency {kind} p{percent}", *both, redrawn(rounds, on.latencies[kind], percent)))
     lines.append(f"{'resident memory, MiB':24} {off.resident_mebibytes():9.1f} {on.resident_mebibytes():9.1f}")
     return "\n".join(lines)
 
@@ -190,7 +197,7 @@ def main() -> None:
     parser.add_argument("--collector", default="takes", choices=["takes", "refused", "black-hole", "slow", "fails"])
     parser.add_argument("--signals", default="both", choices=["both", "traces", "metrics"])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--calls", type=int, default=300, help="unary calls a round")
+    parser.add_argument("--calls", type=int, default=300, help="unary calls of each kind a round")
     parser.add_argument("--streams", type=int, default=8, help="streams a round")
     parser.add_argument("--callers", type=int, default=4, help="how many call at once")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds for each piece of a unary call's answer")

@@ -11,40 +11,34 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-    Tracer,
-    TraceState,
-    set_span_in_context,
-)
+from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import Tracer as SdkTracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.sdk.encoding import SpanEncoder
-from claude_grpc.telemetry.sdk.tracer import LeanTracer
+from claude_grpc.telemetry.sdk.encoding import SpanEncoder, as_sdk
+from claude_grpc.telemetry.sdk.tracer import SamplingTracer
+from claude_grpc.telemetry.span import (
+    CLIENT,
+    NO_SPAN,
+    SERVER,
+    Shape,
+    Span,
+    Trace,
+    callers_span,
+    current_span,
+    traceparent,
+)
 
 RESOURCE = Resource({"service.name": "test", "host.cores": 2})
 SCOPE = InstrumentationScope("scope", "1", "https://schema")
 
-ids = st.builds(
-    lambda trace, span, flags, remote, state: SpanContext(
-        trace, span, is_remote=remote, trace_flags=TraceFlags(flags), trace_state=TraceState(state)
-    ),
-    st.integers(1, 2**128 - 1),
-    st.integers(1, 2**64 - 1),
-    st.integers(0, 3),
-    st.booleans(),
-    st.lists(st.just(("vendor", "x")), max_size=1),
-)
+ids = st.integers(1, 2**64 - 1)
+traces = st.builds(Trace, st.integers(1, 2**128 - 1), st.integers(0, 3), st.sampled_from(["", "vendor=x", "a=1,b=2"]))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 values = st.one_of(
     texts,
@@ -55,63 +49,68 @@ values = st.one_of(
 )
 attributes = st.dictionaries(st.one_of(st.sampled_from([names.TIMING, names.RPC_METHOD]), texts.filter(bool)), values)
 times = st.integers(0, 2**63 - 1)
+
+
+def written(shape: Shape, trace: Trace, parent: int, remote: bool, own: int, **fields: Any) -> Span:
+    span = Span(shape, trace, parent, is_remote=remote and bool(parent), span_id=own)
+    for name, value in fields.items():
+        setattr(span, name, value)
+    # Nothing is told twice.
+    span.attributes = {key: value for key, value in span.attributes.items() if key not in shape.attributes}
+    return span
+
+
+shapes = st.builds(Shape, texts, st.sampled_from([SERVER, CLIENT]), attributes)
+links = st.builds(written, shapes, traces, ids, st.booleans(), ids)
 spans = st.builds(
-    lambda **fields: ReadableSpan(resource=RESOURCE, instrumentation_scope=SCOPE, **fields),
-    name=texts,
-    context=ids,
-    parent=st.none() | ids,
+    written,
+    shapes,
+    traces,
+    st.just(0) | ids,
+    st.booleans(),
+    ids,
     attributes=attributes,
-    events=st.lists(st.builds(Event, texts, attributes, times), max_size=2),
-    links=st.lists(st.builds(Link, ids, attributes), max_size=2),
-    kind=st.sampled_from(SpanKind),
-    status=st.sampled_from(
-        [Status(), Status(StatusCode.OK), Status(StatusCode.ERROR), Status(StatusCode.ERROR, "why")]
-    ),
-    start_time=times,
-    end_time=times,
+    events=st.lists(st.tuples(texts, attributes, times), max_size=2),
+    links=st.lists(links, max_size=2),
+    failed=st.booleans(),
+    started=times,
+    ended=times,
 )
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(spans, min_size=1, max_size=4))
-def test_the_bytes_mean_what_those_of_the_exporters_encoder_mean(batch: list[ReadableSpan]) -> None:
-    encoder = SpanEncoder()
-    expected = encode_spans(batch)
+def test_the_bytes_mean_what_those_of_the_exporters_encoder_mean(batch: list[Span]) -> None:
+    encoder = SpanEncoder(RESOURCE, SCOPE)
+    expected = encode_spans([as_sdk(span, RESOURCE, SCOPE) for span in batch])
     # Twice, for the second time much of it is kept from the first.
     for _ in range(2):
         assert ExportTraceServiceRequest.FromString(encoder.encode(batch)) == expected
 
 
 def test_what_is_kept_is_bounded_and_never_what_is_unique() -> None:
-    encoder = SpanEncoder()
+    encoder = SpanEncoder(RESOURCE, SCOPE)
     for number in range(5000):
         told = {names.REQUEST_MODEL: f"model-{number}", names.RESPONSE_ID: f"msg_{number}"}
-        encoder.encode([_ended(told)])
+        encoder.encode([written(Shape("n", CLIENT, {}), Trace(1, 3), 0, False, 2, attributes=told)])
     assert len(encoder._kept) == 2000
     assert not any(key == names.RESPONSE_ID for key, _ in encoder._kept)
 
 
-def _ended(told: dict[str, Any]) -> ReadableSpan:
-    context = SpanContext(1, 2, is_remote=False)
-    return ReadableSpan("n", context, resource=RESOURCE, attributes=told, instrumentation_scope=SCOPE, end_time=1)
-
-
-def tracers() -> tuple[Tracer, InMemorySpanExporter, Tracer, InMemorySpanExporter]:
-    """The SDK's and ours, by the same environment."""
-    theirs, ours = InMemorySpanExporter(), InMemorySpanExporter()
+def tracers() -> tuple[SdkTracer, InMemorySpanExporter, SamplingTracer, list[Span]]:
+    """The SDK's and ours, by the same environment, and what they have recorded."""
+    theirs, ours = InMemorySpanExporter(), list[Span]()
     provider = TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(theirs))
-    processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
-    processor.add_span_processor(SimpleSpanProcessor(ours))
-    lean = LeanTracer(provider.sampler, processor, RESOURCE, SCOPE, SpanLimits())
-    return provider.get_tracer("scope"), theirs, lean, ours
+    return provider.get_tracer("scope"), theirs, SamplingTracer(provider.sampler, ours.append, SpanLimits()), ours
 
 
-def remote(trace_id: int, flags: int) -> Context:
-    parent = SpanContext(
-        trace_id, 7, is_remote=True, trace_flags=TraceFlags(flags), trace_state=TraceState([("v", "1")])
-    )
-    return set_span_in_context(NonRecordingSpan(parent), Context())
+def remote(trace_id: int, flags: int) -> dict[str, str]:
+    return {"traceparent": f"00-{trace_id:032x}-{7:016x}-{flags:02x}", "tracestate": "v=1"}
+
+
+def extracted(metadata: dict[str, str]) -> Context:
+    return TraceContextTextMapPropagator().extract(metadata, Context())
 
 
 @pytest.mark.parametrize("trace_id", [3, 2**63, 2**64 - 1, 2**127 + 2**62])
@@ -129,66 +128,106 @@ def test_each_sampler_decides_as_it_does_for_the_sdk(
     if sampler:
         monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
         monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", argument)
-    contexts = []
-    for tracer, exporter in zip(tracers()[::2], tracers()[1::2], strict=True):
-        top = tracer.start_span("top", remote(trace_id, flags), SpanKind.SERVER)
-        below = tracer.start_span("below", set_span_in_context(top, Context()))
-        contexts.append([
-            (c.trace_id, c.trace_flags, dict(c.trace_state)) for c in (top.get_span_context(), below.get_span_context())
-        ])  # fmt: skip
-        assert top.is_recording() == below.is_recording() == bool(top.get_span_context().trace_flags.sampled)
-        assert exporter is not None
-    assert contexts[0] == contexts[1]
+    theirs, their_exporter, ours, kept = tracers()
+    metadata = remote(trace_id, flags)
+    above = theirs.start_span("top", extracted(metadata), SpanKind.SERVER)
+    below = theirs.start_span("below", set_span_in_context(above, Context()))
+    top = ours.start(Shape("top", SERVER, {}), callers_span(metadata))
+    child = top.child(Shape("below", CLIENT, {}))
+    for their, our in ((above.get_span_context(), top), (below.get_span_context(), child)):
+        assert (our.trace.id, our.trace.flags, our.trace.state) == (
+            their.trace_id, their.trace_flags, their.trace_state.to_header()
+        )  # fmt: skip
+    assert top.is_recording == child.is_recording == above.is_recording() == bool(top.trace.flags & 1)
+    for span in (child, top):
+        span.end()
+    below.end()
+    above.end()
+    assert len(kept) == len(their_exporter.get_finished_spans())
 
 
 def test_a_span_gets_to_the_exporter_as_the_sdks_does() -> None:
-    theirs, their_exporter, ours, our_exporter = tracers()
+    theirs, exporter, ours, kept = tracers()
+    metadata = remote(9, 1)
+    linked = written(Shape("n", CLIENT, {}), Trace(5, 0), 0, False, 6)
+    span = theirs.start_span(
+        "name", extracted(metadata), SpanKind.CLIENT, {"a": 1}, [Link(SpanContext(5, 6, is_remote=False))]
+    )
+    own = ours.start(Shape("name", CLIENT, {"a": 1}), callers_span(metadata), [linked])
+    span.set_attributes({"c": 2.5})
+    own.attributes |= {"c": 2.5}
+    for each in (span, own):
+        each.add_event("happened", {"why": "so"})
+    span.set_status(StatusCode.ERROR)
+    span.end()
+    own.end(failed=True)
+    own.end()
+    [theirs_ended], [kept_span] = exporter.get_finished_spans(), kept
     told = []
-    for tracer, exporter in ((theirs, their_exporter), (ours, our_exporter)):
-        span = tracer.start_span(
-            "name", remote(9, 1), SpanKind.CLIENT, {"a": 1}, [Link(SpanContext(5, 6, is_remote=True))], 100
-        )
-        span.set_attribute("b", "x")
-        span.set_attributes({"c": 2.5, "a": 3})
-        span.add_event("happened", {"why": "so"}, 150)
-        span.update_name("better")
-        span.set_status(StatusCode.ERROR)
-        span.end(200)
-        span.end(300)
-        [ended] = exporter.get_finished_spans()
+    for ended in (theirs_ended, as_sdk(kept_span, RESOURCE, SCOPE)):
+        assert ended.start_time is not None
+        assert ended.end_time is not None
+        [event] = ended.events
+        assert ended.start_time <= event.timestamp <= ended.end_time
         told.append((
-            ended.name, ended.kind, dict(ended.attributes or {}), ended.start_time, ended.end_time, ended.parent,
-            ended.status.status_code, [(e.name, dict(e.attributes or {}), e.timestamp) for e in ended.events],
-            [link.context for link in ended.links], ended.resource,
+            ended.name, ended.kind, dict(ended.attributes or {}), ended.parent, ended.status.status_code, event.name,
+            dict(event.attributes or {}), [link.context for link in ended.links], ended.resource,
         ))  # fmt: skip
-        assert not span.is_recording()
     assert told[0] == told[1]
+    assert not own.is_recording
 
 
 def test_a_root_has_ids_of_its_own_and_says_they_are_random() -> None:
     _, _, ours, _ = tracers()
-    contexts = [ours.start_span("n", Context()).get_span_context() for _ in range(100)]
-    assert len({context.trace_id for context in contexts} | {context.span_id for context in contexts}) == 200
-    assert {int(context.trace_flags) for context in contexts} == {3}
+    roots = [ours.start(Shape("n", SERVER, {})) for _ in range(100)]
+    assert len({root.trace.id for root in roots} | {root.id for root in roots}) == 200
+    assert {root.trace.flags for root in roots} == {3}
+    assert {root.parent_id for root in roots} == {0}
 
 
 def test_the_standard_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")
     monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "2")
-    _, _, ours, exporter = tracers()
-    span = ours.start_span("n", Context(), attributes={"long": "x" * 50, "number": 12345678})
+    _, _, ours, kept = tracers()
+    span = ours.start(Shape("n", SERVER, {"long": "x" * 50}))
+    span.attributes = {"longer": "y" * 60, "number": 12345678}
     for _ in range(9):
-        span.add_event("e")
+        span.add_event("e", {})
     span.end()
-    [ended] = exporter.get_finished_spans()
-    assert dict(ended.attributes or {}) == {"long": "xxxxx", "number": 12345678}
+    [ended] = kept
+    assert ended.shape.attributes | ended.attributes == {"long": "xxxxx", "longer": "yyyyy", "number": 12345678}
     assert len(ended.events) == 2
 
 
-def test_an_exceptions_text_is_not_recorded() -> None:
-    _, _, ours, exporter = tracers()
-    span = ours.start_span("n", Context())
-    span.record_exception(ValueError("canary"))
-    span.end()
-    [ended] = exporter.get_finished_spans()
-    assert ended.events == ()
+hexadecimal = st.text("0123456789abcdef", min_size=1, max_size=33)
+
+
+@given(
+    st.one_of(
+        st.text(max_size=80),
+        st.from_regex(r"\A[0f][0f]-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[a-z]*)?\Z"),
+        st.builds("-".join, st.lists(hexadecimal, max_size=5)),
+    )
+)
+def test_a_callers_header_is_read_as_the_sdk_reads_it(header: str) -> None:
+    theirs = next(iter(extracted({"traceparent": header}).values()), None)
+    ours = callers_span({"traceparent": header})
+    if theirs is None:
+        assert ours is NO_SPAN
+    else:
+        context = theirs.get_span_context()  # type: ignore[attr-defined] # a span
+        assert (ours.trace.id, ours.id, ours.trace.flags) == (
+            context.trace_id,
+            context.span_id,
+            context.trace_flags & 3,
+        )
+
+
+def test_a_span_that_is_not_recorded_is_told_upstream_and_nothing_else() -> None:
+    caller = callers_span(remote(9, 1))
+    assert traceparent(caller.child(Shape("n", CLIENT, {}))) == {"traceparent": remote(9, 1)["traceparent"]}
+    assert traceparent(NO_SPAN.child(Shape("n", CLIENT, {}))) == {}
+    caller.add_event("e", {})
+    caller.end(failed=True)
+    assert (caller.events, caller.failed, caller.ended) == ((), False, 0)
+    assert current_span() is NO_SPAN

@@ -7,10 +7,9 @@ from io import StringIO
 from typing import Any, Literal
 
 import pytest
-from opentelemetry import context
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from claude_grpc.telemetry.logs import configure_logging, where_it_failed
+from claude_grpc.telemetry.span import Current, Shape, Span, Trace
 from support.otlp import Collector
 from support.stack import Stack, create, drain, open_stack, stream
 
@@ -79,12 +78,9 @@ def test_a_text_line_stays_one_line_whatever_a_caller_calls_its_model(configure:
 
 def test_a_text_line_has_the_trace_and_the_place_of_a_bug(configure: Any) -> None:
     out = configure("text")
-    span = NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1)))
-    token = context.attach(set_span_in_context(span))
-    try:
+    span = Span(Shape("n", 1, {}), Trace(0xABC, 1), span_id=0xDEF)
+    with Current(span):
         logging.getLogger("x").error("Failed", extra={"where": "File a\n  b"})
-    finally:
-        context.detach(token)
     assert out.getvalue().endswith(f"Failed trace_id={'abc':0>32} span_id={'def':0>16}\nFile a\n  b\n")
 
 

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from opentelemetry.metrics import CallbackOptions
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from claude_grpc.telemetry.labels import BoundedLabel
 from claude_grpc.telemetry.metrics import Metrics, ModelCallFacts
 from claude_grpc.telemetry.tally import Tally
 from claude_grpc.telemetry.usage import Usage
+from support.memory_metrics import MemoryMetrics
 
 
 def counts(tally: Tally) -> dict[tuple[Any, ...], float]:
-    return {
-        tuple((observation.attributes or {}).values()): observation.value
-        for observation in tally.observe(CallbackOptions())
-    }
-
-
-def series(reader: InMemoryMetricReader) -> Mapping[str, list[Any]]:
-    data = reader.get_metrics_data()
-    assert data is not None
-    metrics = [m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics]
-    return {metric.name: list(metric.data.data_points) for metric in metrics}
+    return {tuple(labels.values()): count for count, labels in tally.read()}
 
 
 def facts(model: str, *, served: bool, error: str = "") -> ModelCallFacts:
@@ -74,13 +61,13 @@ def test_a_tally_has_one_series_more_than_its_most_however_much_is_counted() -> 
 
 @pytest.mark.parametrize("served", [True, False])
 def test_ten_thousand_model_names_make_a_bounded_number_of_series(served: bool) -> None:
-    reader = InMemoryMetricReader()
-    metrics = Metrics(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"), ("upstream", 443))
+    memory = MemoryMetrics()
+    metrics = Metrics(memory.meter, ("upstream", 443))
     for number in range(10_000):
         metrics.model_call_ended(facts(f"model-{number}", served=served, error=f"error-{number}"))
         metrics.exchange_started()
         metrics.exchange_ended(sent=False, outcome=f"outcome-{number}", retried=True)
-    found = series(reader)
+    found = memory.points()
     assert {name: len(points) for name, points in found.items() if len(points) > 150} == {}
     tokens = found["gen_ai.client.inference.usage.input_tokens"]
     assert sum(point.value for point in tokens) == 30_000
@@ -90,13 +77,13 @@ def test_ten_thousand_model_names_make_a_bounded_number_of_series(served: bool) 
 
 
 def test_a_made_up_model_takes_no_place_from_a_real_one() -> None:
-    reader = InMemoryMetricReader()
-    metrics = Metrics(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"), ("upstream", 443))
+    memory = MemoryMetrics()
+    metrics = Metrics(memory.meter, ("upstream", 443))
     for number in range(1000):
         metrics.model_call_ended(facts(f"made-up-{number}", served=False, error="not_found_error"))
     metrics.model_call_ended(facts("claude-opus-5-5", served=True))
     metrics.model_call_ended(facts("claude-opus-5-5", served=False, error="overloaded_error"))
-    points = series(reader)["gen_ai.client.inference.duration"]
+    points = memory.points()["gen_ai.client.inference.duration"]
     labels = {(point.attributes["gen_ai.request.model"], point.attributes.get("error.type")) for point in points}
     assert labels == {
         ("_OTHER", "not_found_error"), ("claude-opus-5-5", None), ("claude-opus-5-5", "overloaded_error")
@@ -104,12 +91,12 @@ def test_a_made_up_model_takes_no_place_from_a_real_one() -> None:
 
 
 def test_the_buckets_reach_as_far_as_an_answer_may_take() -> None:
-    reader = InMemoryMetricReader()
-    metrics = Metrics(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"), ("upstream", 443))
+    memory = MemoryMetrics()
+    metrics = Metrics(memory.meter, ("upstream", 443))
     metrics.rpc_started("S/M")
     metrics.rpc_ended("S/M", "OK", 599.0)
     metrics.model_call_ended(facts("m", served=True))
-    found = series(reader)
+    found = memory.points()
     for name in ("rpc.server.call.duration", "gen_ai.client.inference.duration"):
         assert found[name][0].explicit_bounds[-1] == 600
     assert found["rpc.server.call.duration"][0].bucket_counts[-1] == 0

@@ -237,6 +237,17 @@ async def test_what_a_caller_says_for_itself_does_not_go_upstream(collector: Col
     assert not any(b"the-baggage" in body for body in collector.raw)
 
 
+async def test_without_the_propagator_each_call_begins_a_trace_that_ends_here(
+    collector: Collector, export_to: Any
+) -> None:
+    export_to(collector.grpc_url, OTEL_PROPAGATORS="none")
+    async with open_stack() as stack:
+        await drain(ask(stack, "unary", metadata=TRACEPARENT))
+        headers = stack.simulator.requests[0].headers
+    assert TRACE not in {span.trace_id for span in collector.spans}
+    assert "traceparent" not in headers
+
+
 @pytest.mark.parametrize("sampler", ["always_off", "traceidratio"])
 async def test_the_standard_sampler_setting_holds(collector: Collector, export_to: Any, sampler: str) -> None:
     export_to(collector.grpc_url, OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG="0.0")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from claude_grpc.rpc.admission import Admission
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.instruments import Reading
 from claude_grpc.telemetry.metrics import Metrics
+from claude_grpc.telemetry.tally import Reading
 from claude_grpc.upstream import BreakerState, UpstreamClient
 
 __all__ = ["add_gauges"]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from opentelemetry.trace import INVALID_SPAN, Span
-
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.ledger import Ledger, Phase
 from claude_grpc.telemetry.observer import AttemptEnded, AttemptStarted
 from claude_grpc.telemetry.recorders import Recorders
-from claude_grpc.telemetry.spans import Attributes
+from claude_grpc.telemetry.span import NO_SPAN, Attributes, Span
 
 __all__ = ["AttemptRecorder"]
 
@@ -36,7 +34,7 @@ class AttemptRecorder:
         self._recorders = recorders
         self._ledger = ledger
         self._running: AttemptStarted | None = None
-        self._span: Span = INVALID_SPAN
+        self._span: Span = NO_SPAN
         self._is_sent = False
 
     def attempt_started(self, attempt: AttemptStarted) -> Mapping[str, str]:

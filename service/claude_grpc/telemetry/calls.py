@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 
 from google.protobuf.message import Message
-from opentelemetry import context as otel_context
-from opentelemetry.metrics import Meter, NoOpMeter
-from opentelemetry.trace import INVALID_SPAN, NoOpTracer, Span, Tracer, set_span_in_context
 
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.content import ContentCapture
 from claude_grpc.telemetry.ledger import Ledger
+from claude_grpc.telemetry.meter import Meter
 from claude_grpc.telemetry.metrics import Metrics
 from claude_grpc.telemetry.model_calls import ModelCall
 from claude_grpc.telemetry.recorders import Recorders
-from claude_grpc.telemetry.spans import Attributes, Spans
+from claude_grpc.telemetry.span import NO_SPAN, Attributes, Current, Span, Tracer
+from claude_grpc.telemetry.spans import Spans
 
 __all__ = ["CallTelemetry", "Telemetry"]
 
@@ -25,10 +23,11 @@ class Telemetry:
     """The telemetry of a gateway. Without arguments it records nothing, and what it is told costs next to nothing.
 
     Args:
-        tracer: Makes spans.
-        meter: Makes metrics.
+        tracer: Starts traces.
+        meter: Has metrics read.
         upstream: Host and port of the Claude API.
         content: How prompts and answers are captured; None for not at all.
+        propagates: Whether callers' traces go on here, and go on upstream.
 
     Attributes:
         metrics: For what is not told by a call.
@@ -41,9 +40,10 @@ class Telemetry:
         *,
         upstream: tuple[str, int] = ("", 0),
         content: ContentCapture | None = None,
+        propagates: bool = True,
     ) -> None:
-        self.metrics = Metrics(meter or NoOpMeter(names.SCOPE), upstream)
-        self._recorders = Recorders(Spans(tracer or NoOpTracer(), upstream), self.metrics, content)
+        self.metrics = Metrics(meter or Meter(), upstream)
+        self._recorders = Recorders(Spans(tracer or Tracer(), upstream, propagates=propagates), self.metrics, content)
 
     def call(self, method: str, metadata: Mapping[str, str], deadline: float | None) -> CallTelemetry:
         """Note that an RPC begins."""
@@ -61,7 +61,7 @@ class CallTelemetry:
         error_id: Under which the log has a failure of the gateway itself; empty if there was none.
     """
 
-    def __init__(self, recorders: Recorders, ledger: Ledger, method: str = "", span: Span = INVALID_SPAN) -> None:
+    def __init__(self, recorders: Recorders, ledger: Ledger, method: str = "", span: Span = NO_SPAN) -> None:
         self.ledger = ledger
         self.model_call: ModelCall | None = None
         self.error_id = ""
@@ -74,17 +74,9 @@ class CallTelemetry:
         """One that is told to nobody."""
         return cls(_NOBODY, Ledger())
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Makes the RPC's span the current one, whose id the log's lines have."""
-        if not self._span.get_span_context().is_valid:
-            yield
-            return
-        token = otel_context.attach(set_span_in_context(self._span))
-        try:
-            yield
-        finally:
-            otel_context.detach(token)
+    def current(self) -> Current:
+        """Makes the RPC's span the current one, whose ids the log's lines have."""
+        return Current(self._span)
 
     def calls_upstream(
         self, operation: str, params: Message | None = None, *, streams: bool = False, fallback: str = ""
@@ -98,7 +90,7 @@ class CallTelemetry:
     def polls_upstream(self, operation: str, watchers: Iterable[CallTelemetry]) -> ModelCall:
         """A call of the Claude API for several RPCs at once, which begins now: a trace of its own, linked to theirs."""
         links = [watcher._span for watcher in watchers]  # noqa: SLF001 # its own kind
-        return ModelCall(self._recorders, Ledger(), INVALID_SPAN, operation, links=links)
+        return ModelCall(self._recorders, Ledger(), NO_SPAN, operation, links=links)
 
     def without_deadline(self) -> None:
         """Note that the RPC's caller would wait for ever."""
@@ -116,10 +108,10 @@ class CallTelemetry:
 
     def ended(self, code: str, reason: str, *, timing: str) -> None:
         """Note that the RPC has ended with a code; ``reason`` as in ``ErrorInfo``, ``timing`` as in the trailers."""
-        self._recorders.metrics.rpc_ended(self._method, code, self.ledger.seconds)
+        self._recorders.metrics.rpc_ended(self._method, code, self.ledger.seconds, self._span)
         if reason:
             self._recorders.metrics.rpc_failed(self._method, reason)
-        if self._span.is_recording():
+        if self._span.is_recording:
             attributes: Attributes = {names.TIMING: timing}
             if reason:
                 attributes[names.REASON] = reason
@@ -128,4 +120,4 @@ class CallTelemetry:
             self._recorders.spans.end_rpc(self._span, code, attributes)
 
 
-_NOBODY = Recorders(Spans(NoOpTracer(), ("", 0)), Metrics(NoOpMeter(names.SCOPE), ("", 0)))
+_NOBODY = Recorders(Spans(Tracer(), ("", 0)), Metrics(Meter(), ("", 0)))

@@ -6,9 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
-
 from claude_grpc.telemetry import names
+from claude_grpc.telemetry.span import SERVER, Attributes, Span
 
 __all__ = ["TraceTree", "list_metrics"]
 
@@ -27,44 +26,42 @@ _UNTOLD: Final = frozenset(
 
 
 class TraceTree:
-    """Formats a trace as a tree, once its root has ended; a span of the SDK is given one by one."""
+    """Formats a trace as a tree, once its root has ended; spans are given one by one."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[int, list[Any]] = OrderedDict()
+        self._waiting: OrderedDict[int, list[Span]] = OrderedDict()
 
-    def __call__(self, span: Any) -> str:
+    def __call__(self, span: Span) -> str:
         """The tree, if this is its root; else nothing, for now."""
-        trace_id = span.context.trace_id
-        spans = self._waiting.setdefault(trace_id, [])
+        spans = self._waiting.setdefault(span.trace.id, [])
         spans.append(span)
         # The root is an RPC, or a poll that is made for several of them.
-        if span.kind is not SpanKind.SERVER and span.parent is not None:
+        if span.shape.kind != SERVER and span.parent_id:
             if len(self._waiting) > _MOST_TRACES:
                 self._waiting.popitem(last=False)
             return ""
-        del self._waiting[trace_id]
-        lines = _tree(span, sorted(spans, key=lambda each: each.start_time), "")
-        whose = [f"    for trace {format_trace_id(link.context.trace_id)}" for link in span.links]
-        return "\n".join([f"trace {format_trace_id(trace_id)}", *whose, *lines, ""])
+        del self._waiting[span.trace.id]
+        lines = _tree(span, sorted(spans, key=lambda each: each.started), "")
+        whose = [f"    for trace {link.trace.id:032x}" for link in span.links]
+        return "\n".join([f"trace {span.trace.id:032x}", *whose, *lines, ""])
 
 
-def _tree(span: Any, spans: list[Any], indent: str) -> Iterator[str]:
+def _tree(span: Span, spans: list[Span], indent: str) -> Iterator[str]:
     yield f"{indent}{_line(span)}"
-    for event in span.events:
-        seconds = (event.timestamp - span.start_time) / 1e9
-        yield f"{indent}    after {seconds:.3f} s: {event.name} {_attributes(event.attributes)}"
+    for name, attributes, at in span.events:
+        yield f"{indent}    after {(at - span.started) / 1e9:.3f} s: {name} {_attributes(attributes)}"
     for child in spans:
-        if child.parent is not None and child.parent.span_id == span.context.span_id:
+        if child.parent_id == span.id:
             yield from _tree(child, spans, indent + "  ")
 
 
-def _line(span: Any) -> str:
-    seconds = (span.end_time - span.start_time) / 1e9
-    failed = " FAILED" if span.status.status_code is StatusCode.ERROR else ""
-    return f"{span.name} {seconds:.3f} s{failed} {_attributes(span.attributes)}"
+def _line(span: Span) -> str:
+    seconds = (span.ended - span.started) / 1e9
+    failed = " FAILED" if span.failed else ""
+    return f"{span.shape.name} {seconds:.3f} s{failed} {_attributes(span.shape.attributes | span.attributes)}"
 
 
-def _attributes(attributes: Any) -> str:
+def _attributes(attributes: Attributes) -> str:
     return " ".join(f"{name}={value}" for name, value in attributes.items() if name not in _UNTOLD)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.spans import Attributes
+from claude_grpc.telemetry.span import Attributes
 from claude_grpc.v1 import content_pb2, messages_pb2
 
 __all__ = ["ContentCapture"]

@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from opentelemetry.metrics import Meter
-from opentelemetry.trace import Tracer
-
 from claude_grpc.config import ConfigurationError
+from claude_grpc.telemetry.meter import Meter
+from claude_grpc.telemetry.span import Tracer
 
 __all__ = ["CLOSE_SECONDS", "Export", "open_export"]
 
@@ -44,12 +43,14 @@ class Export:
         tracer: None if traces go nowhere.
         meter: None if metrics go nowhere.
         captures_content: Whether prompts and answers are to stand on spans.
+        propagates: Whether callers' traces go on here, and go on from here.
         closers: Send what is left, and stop; they may block.
     """
 
     tracer: Tracer | None = None
     meter: Meter | None = None
     captures_content: bool = False
+    propagates: bool = True
     closers: tuple[Callable[[], object], ...] = field(default=(), repr=False)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
@@ -72,11 +73,10 @@ def open_export(environ: Mapping[str, str], version: str) -> Export:
         ConfigurationError: It asks for what there is not.
     """
     captures_content = _captures_content(environ)
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return Export()
+    propagates = "tracecontext" in (environ.get("OTEL_PROPAGATORS") or "tracecontext")
     traces, metrics = _exporters("TRACES", environ), _exporters("METRICS", environ)
-    if not traces and not metrics:
-        return Export()
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not (traces or metrics):
+        return Export(propagates=propagates)
     # Here, because it takes time and memory that nobody shall pay who exports nothing.
     from claude_grpc.telemetry.sdk import setup  # noqa: PLC0415
 
@@ -84,7 +84,7 @@ def open_export(environ: Mapping[str, str], version: str) -> Export:
     tracer, close_traces = setup.open_traces(traces, resource, environ, version) if traces else (None, [])
     meter, close_metrics = setup.open_metrics(metrics, resource, environ, version) if metrics else (None, [])
     _log.info("Telemetry", extra={"traces": ",".join(traces), "metrics": ",".join(metrics)})
-    return Export(tracer, meter, captures_content, (*close_traces, *close_metrics))
+    return Export(tracer, meter, captures_content, propagates, (*close_traces, *close_metrics))
 
 
 def _exporters(signal: str, environ: Mapping[str, str]) -> list[str]:

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
-
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.tally import Tally
+from claude_grpc.telemetry.histogram import Histogram
+from claude_grpc.telemetry.meter import Meter
+from claude_grpc.telemetry.tally import Labels, Reading, Tally
 
-__all__ = ["Instruments", "Reading"]
+__all__ = ["Instruments"]
 
 # The conventions' own end at 10 s and at 82 s; an answer may take ten minutes.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 600)
 _CHUNK_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _LAG_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
+_CALL_LABELS: Final = (names.OPERATION, names.REQUEST_MODEL, names.ERROR_TYPE)
 _TOKEN_LABELS: Final = (names.REQUEST_MODEL, names.RESPONSE_MODEL, names.ANTHROPIC_SERVICE_TIER)
-
-Reading = Iterable[tuple[float, Mapping[str, str]]]
-"""The values of a gauge, each with its labels."""
 
 
 class Instruments:
     """What a meter makes of the names.
 
     Args:
-        meter: The one that does nothing if there are to be no metrics.
-        provider: Attributes that tell of which upstream token counts are.
+        meter: Has them read.
+        provider: Attributes that tell of which upstream calls and tokens are.
     """
 
-    def __init__(self, meter: Meter, provider: Mapping[str, str | int]) -> None:
+    def __init__(self, meter: Meter, provider: Labels) -> None:
         self._meter = meter
         self._gauges: list[_Gauge] = []
-        self._make_histograms()
+        self._make_histograms(provider)
         self._make_call_counters()
         self._make_upstream_counters()
         self.tokens = self._token_counters(provider)
@@ -43,28 +41,43 @@ class Instruments:
         """Add a gauge whose values ``read`` knows."""
         gauge = _Gauge(read)
         self._gauges.append(gauge)
-        self._meter.create_observable_gauge(name, [gauge.observe], unit=unit, description=description)
+        self._meter.gauge(name, description, unit, gauge.last)
 
     def read_gauges(self) -> None:
         """Read all gauges; on the event loop, where what they read lives."""
         for gauge in self._gauges:
             gauge.read()
 
-    def _make_histograms(self) -> None:
-        self.rpc_duration = self._histogram(names.METRIC_RPC_DURATION, "Duration of RPCs.")
-        self.inference_duration = self._histogram(
-            names.METRIC_INFERENCE_DURATION, "Duration of model calls, with all attempts and the whole answer."
+    def _make_histograms(self, provider: Labels) -> None:
+        rpc = names.RPC_METHOD, names.RPC_STATUS_CODE, names.ERROR_TYPE
+        self.rpc_duration = self._meter.histogram(
+            names.METRIC_RPC_DURATION,
+            "Duration of RPCs.",
+            Histogram(_SECONDS, *rpc, fixed={names.RPC_SYSTEM: names.GRPC}),
         )
-        self.operation_duration = self._histogram(
-            names.METRIC_OPERATION_DURATION, "Duration of other calls of the Claude API."
+        self.inference_duration = self._meter.histogram(
+            names.METRIC_INFERENCE_DURATION,
+            "Duration of model calls, with all attempts and the whole answer.",
+            Histogram(_SECONDS, *_CALL_LABELS, fixed=provider),
         )
-        self.first_chunk = self._histogram(
-            names.METRIC_TIME_TO_FIRST_CHUNK, "Time from a model call's start to the first event of its stream."
+        self.operation_duration = self._meter.histogram(
+            names.METRIC_OPERATION_DURATION,
+            "Duration of other calls of the Claude API.",
+            Histogram(_SECONDS, *_CALL_LABELS, fixed=provider),
         )
-        self.chunk_interval = self._histogram(
-            names.METRIC_TIME_PER_OUTPUT_CHUNK, "Mean time between the events of a stream.", _CHUNK_SECONDS
+        self.first_chunk = self._meter.histogram(
+            names.METRIC_TIME_TO_FIRST_CHUNK,
+            "Time from a model call's start to the first event of its stream.",
+            Histogram(_SECONDS, *_CALL_LABELS, fixed=provider),
         )
-        self.loop_lag = self._histogram(names.METRIC_LOOP_LAG, "How late the event loop is.", _LAG_SECONDS)
+        self.chunk_interval = self._meter.histogram(
+            names.METRIC_TIME_PER_OUTPUT_CHUNK,
+            "Mean time between the events of a stream.",
+            Histogram(_CHUNK_SECONDS, *_CALL_LABELS, fixed=provider),
+        )
+        self.loop_lag = self._meter.histogram(
+            names.METRIC_LOOP_LAG, "How late the event loop is.", Histogram(_LAG_SECONDS)
+        )
 
     def _make_call_counters(self) -> None:
         calls = "{call}"
@@ -104,7 +117,7 @@ class Instruments:
             names.REASON,
         )
 
-    def _token_counters(self, provider: Mapping[str, str | int]) -> tuple[Tally, ...]:
+    def _token_counters(self, provider: Labels) -> tuple[Tally, ...]:
         """Input, output, read from the cache, written to it, and thought."""
         fixed = {**provider, names.OPERATION: names.CHAT, names.TOKEN_MODALITY: names.MODALITY_UNKNOWN}
         kinds = (
@@ -118,21 +131,14 @@ class Instruments:
             self._counter(name, description, "{token}", *_TOKEN_LABELS, fixed=fixed) for name, description in kinds
         )
 
-    def _histogram(self, name: str, description: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
-        return self._meter.create_histogram(
-            name, unit="s", description=description, explicit_bucket_boundaries_advisory=buckets
-        )
-
-    def _counter(
-        self, name: str, description: str, unit: str, *labels: str, fixed: Mapping[str, str | int] | None = None
-    ) -> Tally:
+    def _counter(self, name: str, description: str, unit: str, *labels: str, fixed: Labels | None = None) -> Tally:
         tally = Tally(*labels, fixed=fixed)
-        self._meter.create_observable_counter(name, [tally.observe], unit=unit, description=description)
+        self._meter.counter(name, description, unit, tally.read)
         return tally
 
     def _level(self, name: str, description: str, unit: str, *labels: str) -> Tally:
         tally = Tally(*labels)
-        self._meter.create_observable_up_down_counter(name, [tally.observe], unit=unit, description=description)
+        self._meter.level(name, description, unit, tally.read)
         return tally
 
 
@@ -141,10 +147,10 @@ class _Gauge:
 
     def __init__(self, read: Callable[[], Reading]) -> None:
         self._read = read
-        self._last: list[Observation] = []
+        self._last: Reading = ()
 
     def read(self) -> None:
-        self._last = [Observation(value, labels) for value, labels in self._read()]
+        self._last = list(self._read())
 
-    def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def last(self) -> Reading:
         return self._last

@@ -41,6 +41,7 @@ class Phase(StrEnum):
 
 
 _PHASES: Final = tuple(Phase)
+_LINE: Final = "".join(f"{phase}=%d," for phase in _PHASES) + "total=%d"
 
 
 class Ledger:
@@ -117,10 +118,6 @@ class Ledger:
     def line(self) -> str:
         """The times up to now, as the trailer has them: whole microseconds, and ``total`` is their sum."""
         self.enter(self.phase)
-        spent, total, parts = self._spent, 0, []
-        for phase in _PHASES:
-            micros = max(round(spent.get(phase, 0.0) * 1e6), 0)
-            total += micros
-            parts.append(f"{phase}={micros}")
-        parts.append(f"total={total}")
-        return ",".join(parts)
+        spent = self._spent
+        micros = [max(round(spent.get(phase, 0.0) * 1e6), 0) for phase in _PHASES]
+        return _LINE % (*micros, sum(micros))

@@ -39,6 +39,7 @@ async def open_telemetry(
         export.meter,
         upstream=(url.hostname or "", url.port or _PORTS.get(url.scheme, 0)),
         content=ContentCapture(max_content_bytes) if export.captures_content else None,
+        propagates=export.propagates,
     )
     watching = asyncio.create_task(watch(telemetry.metrics)) if export.meter else None
     try:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 import msgspec
-from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+
+from claude_grpc.telemetry.span import current_span
 
 __all__ = ["configure_logging", "where_it_failed"]
 
@@ -47,10 +48,8 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _trace() -> dict[str, str]:
-    context = get_current_span().get_span_context()
-    if not context.is_valid:
-        return {}
-    return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+    span = current_span()
+    return {"trace_id": f"{span.trace.id:032x}", "span_id": f"{span.id:016x}"} if span.trace.id else {}
 
 
 def _on_one_line(value: object) -> str:

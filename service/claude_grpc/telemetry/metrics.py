@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from opentelemetry.metrics import Meter
-
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.instruments import Instruments, Reading
+from claude_grpc.telemetry.instruments import Instruments
 from claude_grpc.telemetry.labels import BoundedLabel
+from claude_grpc.telemetry.meter import Meter
+from claude_grpc.telemetry.span import NO_SPAN, Span
+from claude_grpc.telemetry.tally import Labels, Reading
 from claude_grpc.telemetry.usage import Usage
 
 __all__ = ["Metrics", "ModelCallFacts"]
@@ -21,7 +22,7 @@ _NONE: Final = frozenset({""})
 _TIERS: Final = frozenset({"", "standard", "priority", "batch"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ModelCallFacts:
     """A call of the Claude API that has ended, as the metrics see it.
 
@@ -34,6 +35,7 @@ class ModelCallFacts:
         usage: Its tokens.
         first_chunk: Seconds to the first event of a stream; None without one.
         chunk_interval: Mean seconds between two events; None with fewer than two.
+        span: Its span.
     """
 
     operation: str
@@ -44,24 +46,21 @@ class ModelCallFacts:
     usage: Usage
     first_chunk: float | None = None
     chunk_interval: float | None = None
+    span: Span = NO_SPAN
 
 
 class Metrics:
     """The metrics of a gateway.
 
     Args:
-        meter: Makes the instruments; the one that does nothing if there are to be no metrics.
+        meter: Has the instruments read.
         upstream: Host and port of the Claude API.
     """
 
     def __init__(self, meter: Meter, upstream: tuple[str, int]) -> None:
         host, port = upstream
-        self._provider: dict[str, str | int] = {
-            names.PROVIDER: names.ANTHROPIC,
-            names.SERVER_ADDRESS: host,
-            names.SERVER_PORT: port,
-        }
-        self._instruments = Instruments(meter, self._provider)
+        provider: Labels = {names.PROVIDER: names.ANTHROPIC, names.SERVER_ADDRESS: host, names.SERVER_PORT: port}
+        self._instruments = Instruments(meter, provider)
         self._models = BoundedLabel(_MOST_MODELS, _NONE)
         self._errors = BoundedLabel(_MOST_ERRORS, _NONE)
         self._tiers = BoundedLabel(len(_TIERS), _TIERS)
@@ -70,13 +69,11 @@ class Metrics:
         """An RPC begins."""
         self._instruments.active.add(method)
 
-    def rpc_ended(self, method: str, code: str, seconds: float) -> None:
+    def rpc_ended(self, method: str, code: str, seconds: float, span: Span = NO_SPAN) -> None:
         """An RPC has ended with this code."""
         self._instruments.active.add(method, amount=-1)
-        labels = {names.RPC_SYSTEM: names.GRPC, names.RPC_METHOD: method, names.RPC_STATUS_CODE: code}
-        if code != names.OK:
-            labels[names.ERROR_TYPE] = code
-        self._instruments.rpc_duration.record(seconds, labels)
+        error = "" if code == names.OK else code
+        self._instruments.rpc_duration.record(seconds, method, code, error, span=span)
 
     def rpc_cancelled(self, method: str, phase: str, cause: str) -> None:
         """An RPC has ended because its caller left, or its time was up."""
@@ -115,19 +112,19 @@ class Metrics:
 
     def model_call_ended(self, call: ModelCallFacts) -> None:
         """A call of the Claude API has ended, well or not."""
-        labels = {**self._provider, names.OPERATION: call.operation}
-        if call.model:
-            labels[names.REQUEST_MODEL] = self._models.of(call.model, proven=bool(call.response_model))
-        if call.error:
-            labels[names.ERROR_TYPE] = self._errors.of(call.error, proven=True)
+        labels = (
+            call.operation,
+            self._models.of(call.model, proven=bool(call.response_model)),
+            self._errors.of(call.error, proven=True),
+        )
         if call.operation != names.CHAT:
-            self._instruments.operation_duration.record(call.seconds, labels)
+            self._instruments.operation_duration.record(call.seconds, *labels, span=call.span)
             return
-        self._instruments.inference_duration.record(call.seconds, labels)
+        self._instruments.inference_duration.record(call.seconds, *labels, span=call.span)
         if call.first_chunk is not None:
-            self._instruments.first_chunk.record(call.first_chunk, labels)
+            self._instruments.first_chunk.record(call.first_chunk, *labels, span=call.span)
         if call.chunk_interval is not None:
-            self._instruments.chunk_interval.record(call.chunk_interval, labels)
+            self._instruments.chunk_interval.record(call.chunk_interval, *labels, span=call.span)
         self._count_tokens(call)
 
     def loop_lag(self, seconds: float) -> None:

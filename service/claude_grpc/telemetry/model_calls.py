@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from google.protobuf.message import Message
-from opentelemetry.trace import Span
 
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.attempts import AttemptRecorder
@@ -21,7 +20,7 @@ from claude_grpc.telemetry.metrics import ModelCallFacts
 from claude_grpc.telemetry.observer import AttemptObserver
 from claude_grpc.telemetry.recorders import Recorders
 from claude_grpc.telemetry.request_attributes import request_attributes
-from claude_grpc.telemetry.spans import Attributes
+from claude_grpc.telemetry.span import Attributes, Span
 from claude_grpc.telemetry.usage import Usage
 from claude_grpc.v1 import messages_pb2
 
@@ -77,8 +76,8 @@ class ModelCall:
         self._began = ledger.enter(Phase.CONNECT)
         self._span = recorders.spans.start_model_call(parent, operation, self._asked, links=links)
         self._attempts = AttemptRecorder(recorders, ledger, self._span)
-        if self._span.is_recording():
-            self._span.set_attributes(self._request_attributes(params, fallback))
+        if self._span.is_recording:
+            self._span.attributes = self._request_attributes(params, fallback)
 
     @property
     def observer(self) -> AttemptObserver:
@@ -93,7 +92,7 @@ class ModelCall:
     @property
     def captures_content(self) -> bool:
         """Whether ``whole`` is to be told."""
-        return self._recorders.content is not None and self._span.is_recording()
+        return self._recorders.content is not None and self._span.is_recording
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +110,7 @@ class ModelCall:
         # A call that is cancelled stays in its phase, which the RPC is about to be counted by.
         ended = self._ledger.enter(Phase.RELAY if error is None else self._ledger.phase)
         self._recorders.metrics.model_call_ended(self._facts(word, ended - self._began))
-        if self._span.is_recording():
+        if self._span.is_recording:
             self._recorders.spans.end_model_call(self._span, word, self._response | self._end_attributes())
 
     def answer_begins(self) -> None:
@@ -142,8 +141,8 @@ class ModelCall:
 
     def whole(self, message: messages_pb2.AssistantMessage) -> None:
         """Capture the content of an answer."""
-        if self._recorders.content is not None:
-            self._span.set_attributes(self._recorders.content.of_answer(message))
+        if self._recorders.content is not None and self._span.is_recording:
+            self._span.attributes |= self._recorders.content.of_answer(message)
 
     def _stopped(self, reason: str) -> None:
         if reason:
@@ -191,4 +190,5 @@ class ModelCall:
             usage=self.usage,
             first_chunk=first,
             chunk_interval=(seconds - (first or 0.0)) / (self.chunks - 1) if several else None,
+            span=self._span,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.spans import Attributes
+from claude_grpc.telemetry.span import Attributes
 from claude_grpc.v1 import messages_pb2
 
 __all__ = ["request_attributes"]
@@ -20,6 +20,6 @@ def request_attributes(params: messages_pb2.MessageParams) -> Attributes:
         attributes[names.REQUEST_TOP_K] = params.top_k
     if params.HasField("top_p"):
         attributes[names.REQUEST_TOP_P] = params.top_p
-    if params.output_config.HasField("effort"):
+    if params.HasField("output_config") and params.output_config.HasField("effort"):
         attributes[names.REQUEST_REASONING_LEVEL] = params.output_config.effort
     return attributes

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan
 
 from claude_grpc.telemetry.sdk.encoding import SpanEncoder
 
@@ -19,9 +18,9 @@ MetricExporter = OTLPMetricExporter
 class SpanExporter(OTLPSpanExporter):
     """Sends spans."""
 
-    def __init__(self, *, timeout: float | None) -> None:
+    def __init__(self, encoder: SpanEncoder, *, timeout: float | None) -> None:
         super().__init__(timeout=timeout)
-        self._encoder = SpanEncoder()
+        self._encoder = encoder
 
-    def _translate_data(self, data: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
+    def _translate_data(self, data: Any) -> ExportTraceServiceRequest:
         return ExportTraceServiceRequest.FromString(self._encoder.encode(data))

@@ -14,19 +14,20 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
-from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Tracer
 
 from claude_grpc.config import ConfigurationError
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.console import TraceTree, list_metrics
-from claude_grpc.telemetry.sdk.tracer import LeanTracer
+from claude_grpc.telemetry.meter import Meter
+from claude_grpc.telemetry.sdk.meter import Book, ReadingMeter, WithHistograms, are_ours_asked_for
+from claude_grpc.telemetry.sdk.queue import SpanQueue
+from claude_grpc.telemetry.sdk.tracer import SamplingTracer
+from claude_grpc.telemetry.span import Span, Tracer
 
 __all__ = ["make_resource", "open_metrics", "open_traces"]
 
@@ -57,14 +58,19 @@ def open_traces(
     exporters: list[str], resource: Resource, environ: Mapping[str, str], version: str
 ) -> tuple[Tracer, list[Closer]]:
     """A tracer with these exporters, and what closes it."""
-    processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
+    keepers: list[Callable[[Span], object]] = []
+    closers: list[Closer] = []
     for name in exporters:
-        processor.add_span_processor(_span_processor(name, environ))
+        if name == "console":
+            keepers.append(_print_to_console())
+        else:
+            queue = _span_queue(name, resource, InstrumentationScope(names.SCOPE, version, names.SCHEMA_URL), environ)
+            keepers.append(queue.put)
+            closers.append(queue.close)
     # The provider knows which sampler the environment asks for. It is not to close anything at the interpreter's exit:
     # that would wait for a collector that is gone as long as it likes.
     sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
-    scope = InstrumentationScope(names.SCOPE, version, names.SCHEMA_URL)
-    return LeanTracer(sampler, processor, resource, scope, SpanLimits()), [processor.shutdown]
+    return SamplingTracer(sampler, _all(keepers), SpanLimits()), closers
 
 
 def open_metrics(
@@ -72,25 +78,50 @@ def open_metrics(
 ) -> tuple[Meter, list[Closer]]:
     """A meter with these exporters, and what closes it."""
     closers: list[Closer] = []
-    readers = [_metric_reader(name, environ, closers) for name in exporters]
+    book = Book() if are_ours_asked_for(environ) else None
+    readers = [_metric_reader(name, environ, book, closers) for name in exporters]
     provider = MeterProvider(readers, resource, shutdown_on_exit=False)
-    return provider.get_meter(names.SCOPE, version, names.SCHEMA_URL), [provider.shutdown, *closers]
+    meter = ReadingMeter(provider.get_meter(names.SCOPE, version, names.SCHEMA_URL), book)
+    return meter, [provider.shutdown, *closers]
 
 
-def _span_processor(name: str, environ: Mapping[str, str]) -> SpanProcessor:
-    if name == "console":
-        return SimpleSpanProcessor(ConsoleSpanExporter(out=sys.stderr, formatter=TraceTree()))
-    return BatchSpanProcessor(_otlp("TRACES", name, environ).SpanExporter(timeout=_timeout("TRACES", environ)))
+def _all(keepers: list[Callable[[Span], object]]) -> Callable[[Span], object]:
+    def keep(span: Span) -> None:
+        for each in keepers:
+            each(span)
+
+    return keepers[0] if len(keepers) == 1 else keep
 
 
-def _metric_reader(name: str, environ: Mapping[str, str], closers: list[Closer]) -> MetricReader:
+def _print_to_console() -> Callable[[Span], object]:
+    tree = TraceTree()
+
+    def write(span: Span) -> None:
+        sys.stderr.write(tree(span))
+        sys.stderr.flush()
+
+    return write
+
+
+def _span_queue(name: str, resource: Resource, scope: InstrumentationScope, environ: Mapping[str, str]) -> SpanQueue:
+    otlp = _otlp("TRACES", name, environ)
+    # It needs what OTLP is written with, which the console does without.
+    from claude_grpc.telemetry.sdk.encoding import SpanEncoder  # noqa: PLC0415
+
+    exporter = otlp.SpanExporter(SpanEncoder(resource, scope), timeout=_timeout("TRACES", environ))
+    return SpanQueue(exporter, environ)
+
+
+class _PeriodicReader(WithHistograms, PeriodicExportingMetricReader):
+    pass
+
+
+def _metric_reader(name: str, environ: Mapping[str, str], book: Book | None, closers: list[Closer]) -> MetricReader:
     if name == "prometheus":
-        return _prometheus(environ, closers)
+        return _prometheus(environ, book, closers)
     if name == "console":
-        return PeriodicExportingMetricReader(ConsoleMetricExporter(out=sys.stderr, formatter=list_metrics))
-    return PeriodicExportingMetricReader(
-        _otlp("METRICS", name, environ).MetricExporter(timeout=_timeout("METRICS", environ))
-    )
+        return _PeriodicReader(book, ConsoleMetricExporter(out=sys.stderr, formatter=list_metrics))
+    return _PeriodicReader(book, _otlp("METRICS", name, environ).MetricExporter(timeout=_timeout("METRICS", environ)))
 
 
 def _otlp(signal: str, name: str, environ: Mapping[str, str]) -> Any:
@@ -112,10 +143,13 @@ def _timeout(signal: str, environ: Mapping[str, str]) -> float | None:
     return None if any(map(environ.get, named)) else _EXPORT_SECONDS
 
 
-def _prometheus(environ: Mapping[str, str], closers: list[Closer]) -> MetricReader:
+def _prometheus(environ: Mapping[str, str], book: Book | None, closers: list[Closer]) -> MetricReader:
     # Only this exporter needs them.
     from opentelemetry.exporter.prometheus import PrometheusMetricReader  # noqa: PLC0415
     from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+
+    class Reader(WithHistograms, PrometheusMetricReader):
+        pass
 
     registry = CollectorRegistry()
     host = environ.get("OTEL_EXPORTER_PROMETHEUS_HOST") or "localhost"
@@ -126,4 +160,4 @@ def _prometheus(environ: Mapping[str, str], closers: list[Closer]) -> MetricRead
         raise ConfigurationError(f"OTEL_EXPORTER_PROMETHEUS_PORT: cannot listen on {host}:{port}") from None
     closers += [server.shutdown, server.server_close]
     _log.info("Metrics can be scraped", extra={"url": f"http://{host}:{server.server_port}/metrics"})
-    return PrometheusMetricReader(scope_info_enabled=False, registry=registry)
+    return Reader(book, scope_info_enabled=False, registry=registry)
