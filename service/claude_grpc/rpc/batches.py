@@ -63,8 +63,7 @@ class BatchesServicer:
         call.share.expect_large()
         async with Spool() as spool:
             body = BatchBody(spool, header.extra_json, max_requests=self._max_requests, max_bytes=self._max_bytes)
-            async for _, item in parts:
-                await body.add(item)
+            await body.fill(parts)
             batch = await self._fetch.upload(_CREATE, prepared, await body.finish(), "application/json", call)
         return batches_pb2.CreateMessageBatchResponse(batch=batch)
 
