@@ -26,21 +26,17 @@ AT_ONCE, TAKES = 25, 0.25
 CAPACITY = AT_ONCE / TAKES
 
 
-async def watch_health(channel: grpc.aio.Channel) -> list[float]:
-    """Ask after its health until cancelled; how long each answer took."""
+async def watch_health(channel: grpc.aio.Channel, stopped: asyncio.Event) -> list[float]:
+    """Ask after its health until told to stop; how long each answer took."""
     seconds: list[float] = []
     health = health_pb2_grpc.HealthStub(channel)
     loop = asyncio.get_running_loop()
-    try:
-        while True:
-            began = loop.time()
-            assert (
-                await health.Check(health_pb2.HealthCheckRequest())
-            ).status == health_pb2.HealthCheckResponse.SERVING
-            seconds.append(loop.time() - began)
-            await asyncio.sleep(0.1)
-    except asyncio.CancelledError:
-        return seconds
+    while not stopped.is_set():
+        began = loop.time()
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+        seconds.append(loop.time() - began)
+        await asyncio.sleep(0.1)
+    return seconds
 
 
 @asynccontextmanager
@@ -85,9 +81,10 @@ async def test_five_times_the_capacity(at_length: bool) -> None:
         await offer(CAPACITY, 0.5, lambda: ask(channel))
         peak = sum(outcome.ok for outcome in await offer(CAPACITY, seconds, lambda: ask(channel))) / seconds
         async with refused_caller(gateway.target) as caller:
-            watching = asyncio.create_task(watch_health(probe))
+            stopped = asyncio.Event()
+            watching = asyncio.create_task(watch_health(probe, stopped))
             outcomes = await offer(5 * CAPACITY, seconds, lambda: ask(channel))
-            watching.cancel()
+            stopped.set()
             health = await watching
             served, seen, own = await told_by(caller)
     goodput = (served + sum(outcome.ok for outcome in outcomes)) / seconds
