@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import signal
 import socket
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,8 @@ from support.processes import COMMAND, clean_environment
 __all__ = ["Fleet", "envoy_before", "envoy_path", "read_envoy_config"]
 
 _CONFIG = Path(__file__).parents[2] / "deploy" / "envoy" / "envoy.yaml"
+# Below what any system hands out by itself.
+_NOT_EPHEMERAL = (20_000, 32_768)
 
 
 class Fleet:
@@ -31,7 +34,7 @@ class Fleet:
     """
 
     def __init__(self, upstreams: Sequence[tuple[str, int]], **settings: object) -> None:
-        self.ports = [_free_port() for _ in upstreams]
+        self.ports = [_lasting_port() for _ in upstreams]
         self._upstreams = upstreams
         self._settings = {f"CLAUDE_GRPC_{name.upper()}": str(value) for name, value in settings.items()}
         self._running: dict[int, Process] = {}
@@ -96,8 +99,8 @@ async def envoy_before(fleet: Fleet, folder: Path) -> AsyncIterator[str]:
     """An Envoy with that configuration before a fleet: where to call it. Only addresses are changed."""
     config = read_envoy_config()
     (listener,), (cluster,) = config["static_resources"]["listeners"], config["static_resources"]["clusters"]
-    port = listener["address"]["socket_address"]["port_value"] = _free_port()
-    config["admin"]["address"]["socket_address"]["port_value"] = admin = _free_port()
+    port = listener["address"]["socket_address"]["port_value"] = _lasting_port()
+    config["admin"]["address"]["socket_address"]["port_value"] = admin = _lasting_port()
     cluster["load_assignment"]["endpoints"] = [
         {"lb_endpoints": [{"endpoint": {"address": {"socket_address": _local(port)}}} for port in fleet.ports]}
     ]
@@ -137,8 +140,10 @@ def _local(port: int) -> dict[str, Any]:
     return {"address": "127.0.0.1", "port_value": port}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _lasting_port() -> int:
+    """A free port that stays free while nobody listens on it: no connection gets it for its own end."""
+    while True:
+        port = random.SystemRandom().randrange(*_NOT_EPHEMERAL)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -24,6 +24,7 @@ async def main() -> None:
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async with open_gateway(settings) as gateway:
+        gc.freeze()
         print(gateway.target, flush=True)
         while await lines.readline():
             # What is measured is what is held, not what the allocator keeps for later.

@@ -172,7 +172,7 @@ async def test_nothing_grows(at_length: bool) -> None:
     print(f"\n{minutes:g} minutes, {calls} calls: {dict(ends.most_common())}")
     print("a minute: " + ", ".join(f"{slope:+.1f} {name}" for name, slope in growth.items()))
     assert ends["OK"] > calls / 3
-    assert ends["CANCELLED"] > calls / 10
+    assert ends["CANCELLED"] > calls / 20
     assert samples[-1].tasks <= empty.tasks + 1
     assert samples[-1].descriptors <= empty.descriptors + 1
     if at_length:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from typing import Any
 import grpc
 import pytest
 
-from claude_grpc_client import Batches, Files, Models, UnavailableError
+from claude_grpc.v1.batches_pb2 import CreateMessageBatchHeader
+from claude_grpc.v1.options_pb2 import CallOptions
+from claude_grpc_client import Batches, Files, InvalidRequestError, Models, UnavailableError
 from claude_grpc_client.calls import read_on
 from claude_grpc_client.progress import Progress
 from support.cable import open_cable
@@ -121,6 +123,37 @@ def test_a_program_sees_where_the_time_of_its_last_call_went(gateway_process: Ga
         assert list(models.list())
         assert models.timing is not None
         assert 0 < models.timing.gateway < models.timing.total
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda channel, options, _: Batches(channel, call_options=options).create([]),
+        lambda channel, options, _: Batches(channel, call_options=options).create([], CreateMessageBatchHeader()),
+        lambda channel, options, _: Batches(channel, call_options=options).get("a"),
+        lambda channel, options, _: Batches(channel, call_options=options).cancel("a"),
+        lambda channel, options, _: Batches(channel, call_options=options).delete("a"),
+        lambda channel, options, _: next(Batches(channel, call_options=options).list()),
+        lambda channel, options, _: next(Batches(channel, call_options=options).watch("a")),
+        lambda channel, options, _: next(Batches(channel, call_options=options).results("a")),
+        lambda channel, options, path: Files(channel, call_options=options).upload(path),
+        lambda channel, options, path: Files(channel, call_options=options).download("a", path),
+        lambda channel, options, _: Files(channel, call_options=options).get("a"),
+        lambda channel, options, _: Files(channel, call_options=options).delete("a"),
+        lambda channel, options, _: next(Files(channel, call_options=options).list()),
+        lambda channel, options, _: Models(channel, call_options=options).get("a"),
+        lambda channel, options, _: next(Models(channel, call_options=options).list()),
+    ],
+)
+def test_options_go_with_each_call(
+    gateway_process: GatewayProcess, tmp_path: Path, ask: Callable[[grpc.Channel, CallOptions, Path], Any]
+) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with grpc.insecure_channel(gateway_process.target) as channel, pytest.raises(InvalidRequestError) as caught:
+        ask(channel, CallOptions(max_retries=99), path)
+    [(field, _)] = caught.value.violations
+    assert field.removeprefix("header.") == "call_options.max_retries"
 
 
 class Broken(grpc.RpcError):

@@ -58,6 +58,21 @@ def test_a_running_gateway_is_healthy_and_another_port_is_not(gateway_process: G
         assert run("health", "--target", f"127.0.0.1:{free.getsockname()[1]}").returncode == 1
 
 
+def test_garbage_collections_leave_out_what_lives_as_long_as_the_gateway() -> None:
+    program = "import gc, sys; from claude_grpc.__main__ import main; main(sys.argv[1:]); print(gc.get_freeze_count())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "serve", "--listen", "127.0.0.1:0"],
+        env=clean_environment(CLAUDE_GRPC_DRAIN_DELAY="0"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "is listening on" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert int(process.stdout.read()) > 50_000
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_lets_a_stream_end_and_refuses_new_calls(tmp_path: Path, number: signal.Signals) -> None:
     with running_gateway(tmp_path / "log") as gateway:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
+from claude_grpc.v1.options_pb2 import CallOptions
 from claude_grpc_client.errors import UnavailableError, from_rpc_error
 from claude_grpc_client.timing import Timing, read_timing
 
@@ -43,11 +44,13 @@ class Caller:
 
     Args:
         timeout: Deadline of a call in seconds; None is none.
+        call_options: How the gateway handles each call; None for its settings.
     """
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | None, call_options: CallOptions | None) -> None:
         self.timing: Timing | None = None
         self._timeout = timeout
+        self._call_options = call_options
 
     def _ask(self, method: _Method[_T], request: Any) -> _T:
         """The answer to a request, or to an iterator of requests; errors as ``ClaudeError``."""

@@ -12,6 +12,7 @@ from typing import IO
 import grpc
 
 from claude_grpc.v1 import files_pb2, files_pb2_grpc
+from claude_grpc.v1.options_pb2 import CallOptions
 from claude_grpc_client.calls import Caller
 from claude_grpc_client.channel import DEFAULT_TIMEOUT
 
@@ -27,11 +28,18 @@ class Files(Caller):
     Args:
         channel: To the gateway; not closed here.
         timeout: Deadline of a call in seconds; None for the service config's.
+        call_options: How the gateway handles each call; None for its settings.
     """
 
-    def __init__(self, channel: grpc.Channel, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        call_options: CallOptions | None = None,
+    ) -> None:
         self._stub = files_pb2_grpc.FilesServiceStub(channel)
-        super().__init__(timeout)
+        super().__init__(timeout, call_options)
 
     def upload(
         self, path: Path, *, mime_type: str = "", sent: Callable[[int], object] = lambda _: None
@@ -50,6 +58,7 @@ class Files(Caller):
             mime_type=mime_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream",
             size_bytes=path.stat().st_size,
             sha256=sha256,
+            call_options=self._call_options,
         )
         return self._ask(self._stub.UploadFile, _chunks(path, header, sent)).file
 
@@ -63,7 +72,7 @@ class Files(Caller):
             path: Written anew, when all is there; what was there before stays until then.
             received: Told how many bytes are there, and of how many.
         """
-        request = files_pb2.DownloadFileRequest(file_id=file_id)
+        request = files_pb2.DownloadFileRequest(file_id=file_id, call_options=self._call_options)
         metadata = files_pb2.FileMetadata()
         with _written_anew(path) as file:
             for part in self._read_on(lambda: self._stub.DownloadFile(request, timeout=self._timeout)):
@@ -77,15 +86,17 @@ class Files(Caller):
 
     def get(self, file_id: str) -> files_pb2.FileMetadata:
         """What is known of a file."""
-        return self._ask(self._stub.GetFile, files_pb2.GetFileRequest(file_id=file_id)).file
+        return self._ask(
+            self._stub.GetFile, files_pb2.GetFileRequest(file_id=file_id, call_options=self._call_options)
+        ).file
 
     def delete(self, file_id: str) -> None:
         """Delete a file."""
-        self._ask(self._stub.DeleteFile, files_pb2.DeleteFileRequest(file_id=file_id))
+        self._ask(self._stub.DeleteFile, files_pb2.DeleteFileRequest(file_id=file_id, call_options=self._call_options))
 
     def list(self) -> Iterator[files_pb2.FileMetadata]:
         """All files, the newest first."""
-        request = files_pb2.ListFilesRequest()
+        request = files_pb2.ListFilesRequest(call_options=self._call_options)
         while True:
             page = self._ask(self._stub.ListFiles, request)
             yield from page.files

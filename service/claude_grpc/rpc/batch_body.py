@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from hashlib import blake2b
 from typing import Final
 
 from claude_grpc.codec import Encoder, Violations
 from claude_grpc.errors import RequestTooLargeError
-from claude_grpc.rpc.parts import extra_members, refuse
+from claude_grpc.rpc.large import LARGE_BYTES, encode_large, give_way
+from claude_grpc.rpc.parts import Parts, extra_members, refuse
 from claude_grpc.upstream import Spool, StreamedBody
 from claude_grpc.v1.batches_pb2 import MessageBatchItem
 
 __all__ = ["BatchBody"]
 
-_ENCODER: Final = Encoder(MessageBatchItem.DESCRIPTOR)
-
-# Larger items are encoded beside the loop, so that one of 30 MB does not hold up everybody's deltas.
-_LARGE: Final = 256 * 1024
+_ENCODER: Final = Encoder(MessageBatchItem.DESCRIPTOR, pause=give_way)
+_START: Final = b'{"requests":['
 
 
 class BatchBody:
@@ -40,33 +39,43 @@ class BatchBody:
         more = extra_json.strip()[1:-1] if extra_members(extra_json, {"requests"}) else ""
         self._end = (f"],{more}}}" if more else "]}").encode()
 
-    async def add(self, item: MessageBatchItem) -> None:
-        """Take one more item."""
+    async def fill(self, parts: Parts) -> None:
+        """Take all items."""
+        async for _, item in parts:
+            text = await self._encode(item)
+            # Each is given up as soon as it can be: it may have 30 MB, and the next one may take its time.
+            del item
+            await self._write(text)
+            del text
+
+    async def finish(self) -> StreamedBody:
+        """The whole body."""
+        if not self._count:
+            await self._spool.write(_START)
+        await self._spool.write(self._end)
+        return await self._spool.body()
+
+    async def _encode(self, item: MessageBatchItem) -> bytes:
         field = f"items[{self._count}]"
         if self._count == self._max_requests:
             raise RequestTooLargeError(self._count + 1, self._max_requests, field=field, unit="requests")
         violations = Violations()
-        if item.ByteSize() > _LARGE:
-            text = await asyncio.to_thread(_ENCODER.encode, item, violations, path=field)
-        else:
-            text = _ENCODER.encode(item, violations, path=field)
+        encode = partial(_ENCODER.encode, item, violations, path=field)
+        text = await encode_large(encode) if item.ByteSize() > LARGE_BYTES else encode()
         violations.raise_if_any()
         self._check_id(item.custom_id, field)
-        await self._write((b"," if self._count else b'{"requests":[') + text, field)
-        self._count += 1
-
-    async def finish(self) -> StreamedBody:
-        """The whole body."""
-        await self._spool.write(self._end if self._count else b'{"requests":[' + self._end)
-        return await self._spool.body()
+        return text
 
     def _check_id(self, custom_id: str, field: str) -> None:
         place = self._places.setdefault(blake2b(custom_id.encode(), digest_size=16).digest(), self._count)
         if place != self._count:
             raise refuse(f"{field}.custom_id", f"Is that of items[{place}], too; each must be unlike all others.")
 
-    async def _write(self, text: bytes, field: str) -> None:
-        size = self._spool.size + len(text) + len(self._end)
+    async def _write(self, text: bytes) -> None:
+        before = b"," if self._count else _START
+        size = self._spool.size + len(before) + len(text) + len(self._end)
         if size > self._max_bytes:
-            raise RequestTooLargeError(size, self._max_bytes, field=field)
+            raise RequestTooLargeError(size, self._max_bytes, field=f"items[{self._count}]")
+        await self._spool.write(before)
         await self._spool.write(text)
+        self._count += 1

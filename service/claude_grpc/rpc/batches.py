@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,6 +12,7 @@ from claude_grpc.errors import OutOfRangeError, StreamInterruptedError, Upstream
 from claude_grpc.rpc.batch_body import BatchBody
 from claude_grpc.rpc.batch_results import RESULT, count_results, read_result
 from claude_grpc.rpc.call import Call
+from claude_grpc.rpc.deadline import ended_at
 from claude_grpc.rpc.downloads import told_size
 from claude_grpc.rpc.fetch import Fetch, Resource
 from claude_grpc.rpc.parts import Parts, refuse
@@ -63,8 +65,8 @@ class BatchesServicer:
         call.share.expect_large()
         async with Spool() as spool:
             body = BatchBody(spool, header.extra_json, max_requests=self._max_requests, max_bytes=self._max_bytes)
-            async for _, item in parts:
-                await body.add(item)
+            async with ended_at(prepared.deadline):
+                await body.fill(parts)
             batch = await self._fetch.upload(_CREATE, prepared, await body.finish(), "application/json", call)
         return batches_pb2.CreateMessageBatchResponse(batch=batch)
 
@@ -84,13 +86,15 @@ class BatchesServicer:
         self, request: batches_pb2.WatchMessageBatchRequest, call: Call
     ) -> AsyncIterator[batches_pb2.WatchMessageBatchResponse]:
         """A batch as it stands, and whenever it has changed."""
-        # No deadline: the poll is for all who watch, and ends with the last of them.
-        prepared = replace(self._fetch.prepare(_GET, request, call), deadline=None)
+        prepared, options = self._fetch.prepare(_GET, request, call), request.call_options
+        # Not the call's deadline: the poll is for all who watch, and ends with the last of them.
+        seconds = options.total_timeout.ToTimedelta().total_seconds() if options.HasField("total_timeout") else None
 
         async def poll(watchers: Collection[CallTelemetry]) -> State:
-            return await self._fetch.deliver(_GET, prepared, call.telemetry.polls_upstream(_POLL, watchers))
+            asked = replace(prepared, deadline=None if seconds is None else time.monotonic() + seconds)
+            return await self._fetch.deliver(_GET, asked, call.telemetry.polls_upstream(_POLL, watchers))
 
-        key = prepared.path, tuple(sorted(prepared.headers.items()))
+        key = prepared.path, tuple(sorted(prepared.headers.items())), options.SerializeToString(deterministic=True)
         async with aclosing(self._watches.watch(key, poll, call.telemetry)) as states:
             async for batch, context in states:
                 call.answered(context)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from claude_grpc.errors import DeadlineExceededError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.options import Options
 
-__all__ = ["DeadlinePolicy"]
+__all__ = ["DeadlinePolicy", "ended_at"]
 
 _MOST_OF_MARGIN = 0.1
 
@@ -36,3 +39,19 @@ class DeadlinePolicy:
         margin = min(self.margin, max(call.deadline - self.clock(), 0.0) * _MOST_OF_MARGIN)
         callers = call.deadline - margin
         return callers if options.total is None else min(callers, call.started + options.total)
+
+
+@asynccontextmanager
+async def ended_at(deadline: float | None) -> AsyncIterator[None]:
+    """Ends what a call does before upstream is asked when its time is up, with `DeadlineExceededError`.
+
+    Args:
+        deadline: In seconds of ``time.monotonic``; None for never.
+    """
+    try:
+        async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceededError("The call's time was up before all of the request had come.") from None

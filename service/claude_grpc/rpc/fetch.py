@@ -22,7 +22,7 @@ from claude_grpc.errors import UpstreamContext, UpstreamError
 from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.deadline import DeadlinePolicy
 from claude_grpc.rpc.headers import read_headers
-from claude_grpc.rpc.options import Options
+from claude_grpc.rpc.options import read_options, refuse_for_messages_only
 from claude_grpc.rpc.pages import list_query, next_page_token
 from claude_grpc.telemetry.ledger import Phase
 from claude_grpc.telemetry.model_calls import ModelCall
@@ -82,12 +82,20 @@ class Fetch:
         at: Path = (None, part) if part else None
         refuse_newer_fields(request, at, violations)
         headers = read_headers(request, violations, at)
+        options = read_options(request.call_options, violations, at)
+        refuse_for_messages_only(request.call_options, violations, at)
         path = _PLACE.sub(lambda place: _segment(request, place[1], at, violations), resource.path)
         if hasattr(request, "page_token"):  # it is a list's
             path += list_query(request, resource.filters, violations)
         violations.raise_if_any()
-        deadline = self._deadlines.upstream(call, Options())
-        return UpstreamRequest(method=resource.method, path=path, headers=headers, deadline=deadline)
+        return UpstreamRequest(
+            method=resource.method,
+            path=path,
+            headers=headers,
+            max_retries=options.max_retries,
+            timeouts=options.timeouts,
+            deadline=self._deadlines.upstream(call, options),
+        )
 
     async def deliver(
         self, resource: Resource[M], prepared: UpstreamRequest, model_call: ModelCall

@@ -5,11 +5,9 @@ Beside ``fetch``, the only module that knows both the codec and upstream, which 
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -21,6 +19,7 @@ from claude_grpc.rpc.call import Call
 from claude_grpc.rpc.deadline import DeadlinePolicy
 from claude_grpc.rpc.fallback import FallbackPolicy, ask_in_turn
 from claude_grpc.rpc.headers import HeaderFields, read_headers
+from claude_grpc.rpc.large import LARGE_BYTES, encode_large
 from claude_grpc.rpc.options import read_options, read_window
 from claude_grpc.rpc.relay import joined
 from claude_grpc.telemetry import names
@@ -30,19 +29,12 @@ from claude_grpc.upstream import EventStream, ServerSentEvent, UpstreamClient, U
 from claude_grpc.v1.messages_pb2 import AssistantMessage, MessageParams, MessageStop, StreamMessageResponse
 from claude_grpc.v1.options_pb2 import CallOptions
 
-__all__ = ["Forward", "Route", "give_way"]
+__all__ = ["Forward", "Route"]
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
-# Larger requests are encoded beside the loop, so that one of 30 MB does not hold up everybody's deltas.
-_LARGE = 256 * 1024
 _STOP = StreamMessageResponse(type="message_stop", message_stop=MessageStop())
-
-
-def give_way() -> None:
-    """Let the loop have the interpreter, which it would else wait five milliseconds for at each of its callbacks."""
-    time.sleep(0.0005)
 
 
 class ParamsRequest(HeaderFields, Protocol):
@@ -100,8 +92,6 @@ class Forward:
         self._max_body_bytes = max_body_bytes
         self._deadlines = deadlines or DeadlinePolicy()
         self._fallbacks = fallbacks or FallbackPolicy()
-        # One at a time: while it is encoded, a request of 30 MB is in memory four times.
-        self._large = ThreadPoolExecutor(1, "encode")
 
     async def send(self, route: Route[M], request: ParamsRequest, call: Call) -> M:
         """The answer to a request.
@@ -221,11 +211,8 @@ class Forward:
         )
 
     async def _encode(self, route: Route[M], params: MessageParams, call: Call, violations: Violations) -> bytes:
-        if call.request_bytes > _LARGE:
-            loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._large, _encode, route, params, violations)
-        else:
-            body = _encode(route, params, violations)
+        encode = partial(route.encoder.encode, params, violations, path="params", first=route.first)
+        body = await encode_large(encode) if call.request_bytes > LARGE_BYTES else encode()
         violations.raise_if_any()
         if len(body) > self._max_body_bytes:
             raise RequestTooLargeError(len(body), self._max_body_bytes)
@@ -239,10 +226,6 @@ def _refuse_newer(request: Any, violations: Violations) -> None:
         options = getattr(request, name, None)  # not every method streams
         if options is not None:
             refuse_newer_fields(options, (None, name), violations)
-
-
-def _encode(route: Route[M], params: Message, violations: Violations) -> bytes:
-    return route.encoder.encode(params, violations, path="params", first=route.first)
 
 
 class _Telling:

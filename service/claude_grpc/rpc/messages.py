@@ -10,7 +10,8 @@ from claude_grpc.codec import Decoder, Encoder, MessageAccumulator, rawjson
 from claude_grpc.errors import UpstreamError, UpstreamProtocolError
 from claude_grpc.rpc.abandoned import AbandonedCalls
 from claude_grpc.rpc.call import Call
-from claude_grpc.rpc.forward import Forward, Route, give_way
+from claude_grpc.rpc.forward import Forward, Route
+from claude_grpc.rpc.large import give_way
 from claude_grpc.telemetry import names
 from claude_grpc.v1 import messages_pb2, options_pb2
 

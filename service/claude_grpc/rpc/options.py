@@ -11,9 +11,15 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from claude_grpc.codec import Violations
-from claude_grpc.v1.options_pb2 import DISCONNECT_POLICY_FINISH, CallOptions
+from claude_grpc.codec.violations import Path
+from claude_grpc.v1.options_pb2 import (
+    DISCONNECT_POLICY_CANCEL,
+    DISCONNECT_POLICY_FINISH,
+    DISCONNECT_POLICY_UNSPECIFIED,
+    CallOptions,
+)
 
-__all__ = ["Options", "read_options", "read_window"]
+__all__ = ["Options", "read_options", "read_window", "refuse_for_messages_only"]
 
 _MOST_RETRIES = 10
 _MOST_MODELS = 8
@@ -21,7 +27,8 @@ _LONGEST_SECONDS = 86_400
 _LONGEST_WINDOW = 1.0
 _TIMEOUTS = ("connect", "read", "write", "total")
 _MODEL = re.compile(r"[A-Za-z0-9._:@/-]{1,256}")
-_PATH = (None, "call_options")
+_NAME = "call_options"
+_CANCELS = (DISCONNECT_POLICY_UNSPECIFIED, DISCONNECT_POLICY_CANCEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +50,26 @@ class Options:
     outlives_caller: bool = False
 
 
-def read_options(options: CallOptions, violations: Violations) -> Options:
-    """The options; of use only if no violation was found."""
+_NOTHING = Options()
+
+
+def read_options(options: CallOptions, violations: Violations, path: Path = None) -> Options:
+    """The options; of use only if no violation was found. ``path`` is that of the message they stand in."""
+    if not options.ByteSize():
+        return _NOTHING
+    here = (path, _NAME)
     if options.HasField("max_retries") and not 0 <= options.max_retries <= _MOST_RETRIES:
-        violations.add((_PATH, "max_retries"), f"Must be 0 to {_MOST_RETRIES}.")
-    timeouts = _timeouts(options, violations)
+        violations.add((here, "max_retries"), f"Must be 0 to {_MOST_RETRIES}.")
+    timeouts = _timeouts(options, here, violations)
     total = timeouts.pop("total", None)
     models = tuple(options.fallback_models)
     if len(models) > _MOST_MODELS:
-        violations.add((_PATH, "fallback_models"), f"Must be at most {_MOST_MODELS}.")
+        violations.add((here, "fallback_models"), f"Must be at most {_MOST_MODELS}.")
     for index, model in enumerate(models):
         if not _MODEL.fullmatch(model):
-            violations.add(((_PATH, "fallback_models"), index), "Must be the name of a model.")
+            violations.add(((here, "fallback_models"), index), "Must be the name of a model.")
     if models and options.no_fallback:
-        violations.add((_PATH, "no_fallback"), "Set this or `fallback_models`, not both.")
+        violations.add((here, "no_fallback"), "Set this or `fallback_models`, not both.")
     return Options(
         max_retries=options.max_retries if options.HasField("max_retries") else None,
         timeouts=timeouts,
@@ -79,14 +92,25 @@ def read_window(request: Any, violations: Violations) -> float:
     return seconds
 
 
-def _timeouts(options: CallOptions, violations: Violations) -> dict[str, float]:
+def refuse_for_messages_only(options: CallOptions, violations: Violations, path: Path = None) -> None:
+    """Note what only messages have: models that stand in for others, and answers that are worth reading to nobody.
+
+    What is so anyway may be said: that no model is to stand in, that a vanished caller cancels.
+    """
+    if options.fallback_models:
+        violations.add(((path, _NAME), "fallback_models"), "Is for messages only; leave it out.")
+    if options.on_disconnect not in _CANCELS:
+        violations.add(((path, _NAME), "on_disconnect"), "Is for messages only; leave it out.")
+
+
+def _timeouts(options: CallOptions, here: Path, violations: Violations) -> dict[str, float]:
     timeouts = {}
     for name in _TIMEOUTS:
         field_name = f"{name}_timeout"
         if options.HasField(field_name):  # type: ignore[arg-type] # the four are fields
             timeouts[name] = _seconds(getattr(options, field_name))
             if not 0 < timeouts[name] <= _LONGEST_SECONDS:
-                violations.add((_PATH, field_name), "Must be longer than zero and at most 24 hours.")
+                violations.add((here, field_name), "Must be longer than zero and at most 24 hours.")
     return timeouts
 
 

@@ -88,11 +88,11 @@ def _unseal(token: str, request: Message) -> tuple[str, str] | None:
 
 
 def _hash(content: bytes, request: Message) -> bytes:
-    """Of the cursor and of all in the request but its page."""
+    """Of the cursor and of all in the request but its page, and how the call is handled."""
     scope = type(request)()
     scope.CopyFrom(request)
-    scope.ClearField("page_size")
-    scope.ClearField("page_token")
+    for name in ("page_size", "page_token", "call_options"):
+        scope.ClearField(name)
     seal = blake2b(digest_size=_SEAL_BYTES, person=b"claude-grpc page")
     for part in (type(request).DESCRIPTOR.full_name.encode(), scope.SerializeToString(deterministic=True), content):
         seal.update(len(part).to_bytes(8))

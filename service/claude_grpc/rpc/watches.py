@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Has
 from typing import Final
 
 from claude_grpc.errors import (
+    DeadlineExceededError,
     DrainingError,
     StreamInterruptedError,
     UpstreamConnectionError,
@@ -33,6 +34,7 @@ _MOST_ASKED: Final = 300.0
 _MOST_FAILURES: Final = 5
 _PASSING: Final = frozenset({408, 409, 429})
 _FIRST_SERVER_ERROR: Final = 500
+_BROKEN_OFF: Final = (UpstreamConnectionError, UpstreamTimeoutError, StreamInterruptedError, DeadlineExceededError)
 # Where this gateway is being stopped another serves already, but not all should come to it at the same moment.
 _RETRY_AFTER: Final = 0.1
 
@@ -173,7 +175,7 @@ def _passes(error: UpstreamError) -> bool:
     """Whether the next poll may well succeed."""
     if isinstance(error, UpstreamStatusError):
         return error.http_status in _PASSING or error.http_status >= _FIRST_SERVER_ERROR
-    return isinstance(error, UpstreamConnectionError | UpstreamTimeoutError | StreamInterruptedError)
+    return isinstance(error, _BROKEN_OFF)
 
 
 def _asked_pause(context: UpstreamContext) -> float:

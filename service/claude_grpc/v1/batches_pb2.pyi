@@ -4,6 +4,7 @@ isort:skip_file
 Message batches: many messages made at leisure, for half the price."""
 
 from claude_grpc.v1 import messages_pb2 as _messages_pb2
+from claude_grpc.v1 import options_pb2 as _options_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -199,6 +200,7 @@ class CreateMessageBatchHeader(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     USER_PROFILE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     anthropic_version: _builtins.str
     """Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting."""
@@ -212,6 +214,10 @@ class CreateMessageBatchHeader(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -219,11 +225,12 @@ class CreateMessageBatchHeader(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         user_profile_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "extra_json", b"extra_json", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_user_profile_id", b"_user_profile_id", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "extra_json", b"extra_json", "user_profile_id", b"user_profile_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -338,6 +345,7 @@ class GetMessageBatchRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """Required. Which batch."""
     anthropic_version: _builtins.str
@@ -348,6 +356,10 @@ class GetMessageBatchRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -355,10 +367,11 @@ class GetMessageBatchRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -406,6 +419,7 @@ class ListMessageBatchesRequest(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most of them in one page; 0 for the API's default, 20. More than 1000 is taken as 1000."""
     anthropic_version: _builtins.str
@@ -418,6 +432,10 @@ class ListMessageBatchesRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -426,10 +444,11 @@ class ListMessageBatchesRequest(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         page_token: _builtins.str = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "page_size", b"page_size", "page_token", b"page_token", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "page_size", b"page_size", "page_token", b"page_token", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -484,6 +503,7 @@ class WatchMessageBatchRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """Required. Which batch."""
     anthropic_version: _builtins.str
@@ -494,6 +514,10 @@ class WatchMessageBatchRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway asks the API, each time that it does: `total_timeout` is the longest for one time."""
+
     def __init__(
         self,
         *,
@@ -501,10 +525,11 @@ class WatchMessageBatchRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -551,6 +576,7 @@ class CancelMessageBatchRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """Required. Which batch."""
     anthropic_version: _builtins.str
@@ -561,6 +587,10 @@ class CancelMessageBatchRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -568,10 +598,11 @@ class CancelMessageBatchRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -618,6 +649,7 @@ class DeleteMessageBatchRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """Required. Which batch."""
     anthropic_version: _builtins.str
@@ -628,6 +660,10 @@ class DeleteMessageBatchRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -635,10 +671,11 @@ class DeleteMessageBatchRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -692,6 +729,7 @@ class StreamMessageBatchResultsRequest(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     START_INDEX_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """Required. Which batch."""
     anthropic_version: _builtins.str
@@ -704,6 +742,10 @@ class StreamMessageBatchResultsRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -712,10 +754,11 @@ class StreamMessageBatchResultsRequest(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         start_index: _builtins.int = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "start_index", b"start_index", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "batch_id", b"batch_id", "betas", b"betas", "call_options", b"call_options", "start_index", b"start_index", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015

@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from claude_grpc.v1 import options_pb2 as claude__grpc_dot_v1_dot_options__pb2
 from claude_grpc.v1 import wire_pb2 as claude__grpc_dot_v1_dot_wire__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63laude_grpc/v1/files.proto\x12\x0e\x63laude_grpc.v1\x1a\x19\x63laude_grpc/v1/wire.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x02\n\x0c\x46ileMetadata\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08\x66ilename\x18\x03 \x01(\t\x12\x11\n\tmime_type\x18\x04 \x01(\t\x12\x17\n\nsize_bytes\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\ncreated_at\x12\x19\n\x0c\x64ownloadable\x18\x07 \x01(\x08H\x01\x88\x01\x01\x12\x41\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\nexpires_at\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\r\n\x0b_size_bytesB\x0f\n\r_downloadable\"I\n\tFileChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x06\x63rc32c\x18\x03 \x01(\x07H\x00\x88\x01\x01\x42\t\n\x07_crc32c\"\xa5\x02\n\x10UploadFileHeader\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x11\n\tmime_type\x18\x06 \x01(\t\x12\x17\n\nsize_bytes\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x0e\n\x06sha256\x18\x08 \x01(\x0c\x12/\n\x0c\x65xpire_after\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nextra_json\x18\x64 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_idB\r\n\x0b_size_bytes\"{\n\x11UploadFileRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .claude_grpc.v1.UploadFileHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\"@\n\x12UploadFileResponse\x12*\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.FileMetadata\"\xa7\x01\n\x13\x44ownloadFileRequest\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0e\n\x06offset\x18\x06 \x01(\x03\x42\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"x\n\x14\x44ownloadFileResponse\x12,\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.FileMetadataH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\"\x92\x01\n\x0eGetFileRequest\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"=\n\x0fGetFileResponse\x12*\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.FileMetadata\"\xbc\x01\n\x10ListFilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x10\n\x08\x66ile_ids\x18\x07 \x03(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\x8b\x01\n\x11ListFilesResponse\x12\x39\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1c.claude_grpc.v1.FileMetadataB\x0c\xa2\xbb\x18\x08\n\x04\x64\x61ta\x18\x01\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\x95\x01\n\x11\x44\x65leteFileRequest\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"J\n\x12\x44\x65leteFileResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x32\xc9\x03\n\x0c\x46ilesService\x12U\n\nUploadFile\x12!.claude_grpc.v1.UploadFileRequest\x1a\".claude_grpc.v1.UploadFileResponse(\x01\x12`\n\x0c\x44ownloadFile\x12#.claude_grpc.v1.DownloadFileRequest\x1a$.claude_grpc.v1.DownloadFileResponse\"\x03\x90\x02\x01\x30\x01\x12O\n\x07GetFile\x12\x1e.claude_grpc.v1.GetFileRequest\x1a\x1f.claude_grpc.v1.GetFileResponse\"\x03\x90\x02\x01\x12U\n\tListFiles\x12 .claude_grpc.v1.ListFilesRequest\x1a!.claude_grpc.v1.ListFilesResponse\"\x03\x90\x02\x01\x12X\n\nDeleteFile\x12!.claude_grpc.v1.DeleteFileRequest\x1a\".claude_grpc.v1.DeleteFileResponse\"\x03\x90\x02\x02\x42{\n\x11\x64\x65v.claudegrpc.v1B\nFilesProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63laude_grpc/v1/files.proto\x12\x0e\x63laude_grpc.v1\x1a\x1c\x63laude_grpc/v1/options.proto\x1a\x19\x63laude_grpc/v1/wire.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x02\n\x0c\x46ileMetadata\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08\x66ilename\x18\x03 \x01(\t\x12\x11\n\tmime_type\x18\x04 \x01(\t\x12\x17\n\nsize_bytes\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\ncreated_at\x12\x19\n\x0c\x64ownloadable\x18\x07 \x01(\x08H\x01\x88\x01\x01\x12\x41\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\nexpires_at\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x42\r\n\x0b_size_bytesB\x0f\n\r_downloadable\"I\n\tFileChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x06\x63rc32c\x18\x03 \x01(\x07H\x00\x88\x01\x01\x42\t\n\x07_crc32c\"\xd8\x02\n\x10UploadFileHeader\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x11\n\tmime_type\x18\x06 \x01(\t\x12\x17\n\nsize_bytes\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12\x0e\n\x06sha256\x18\x08 \x01(\x0c\x12/\n\x0c\x65xpire_after\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptions\x12\x12\n\nextra_json\x18\x64 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_idB\r\n\x0b_size_bytes\"{\n\x11UploadFileRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .claude_grpc.v1.UploadFileHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\"@\n\x12UploadFileResponse\x12*\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.FileMetadata\"\xda\x01\n\x13\x44ownloadFileRequest\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0e\n\x06offset\x18\x06 \x01(\x03\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"x\n\x14\x44ownloadFileResponse\x12,\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.FileMetadataH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\"\xc5\x01\n\x0eGetFileRequest\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"=\n\x0fGetFileResponse\x12*\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.FileMetadata\"\xef\x01\n\x10ListFilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x10\n\x08\x66ile_ids\x18\x07 \x03(\t\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\x8b\x01\n\x11ListFilesResponse\x12\x39\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x1c.claude_grpc.v1.FileMetadataB\x0c\xa2\xbb\x18\x08\n\x04\x64\x61ta\x18\x01\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xc8\x01\n\x11\x44\x65leteFileRequest\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"J\n\x12\x44\x65leteFileResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\x32\xc9\x03\n\x0c\x46ilesService\x12U\n\nUploadFile\x12!.claude_grpc.v1.UploadFileRequest\x1a\".claude_grpc.v1.UploadFileResponse(\x01\x12`\n\x0c\x44ownloadFile\x12#.claude_grpc.v1.DownloadFileRequest\x1a$.claude_grpc.v1.DownloadFileResponse\"\x03\x90\x02\x01\x30\x01\x12O\n\x07GetFile\x12\x1e.claude_grpc.v1.GetFileRequest\x1a\x1f.claude_grpc.v1.GetFileResponse\"\x03\x90\x02\x01\x12U\n\tListFiles\x12 .claude_grpc.v1.ListFilesRequest\x1a!.claude_grpc.v1.ListFilesResponse\"\x03\x90\x02\x01\x12X\n\nDeleteFile\x12!.claude_grpc.v1.DeleteFileRequest\x1a\".claude_grpc.v1.DeleteFileResponse\"\x03\x90\x02\x02\x42{\n\x11\x64\x65v.claudegrpc.v1B\nFilesProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,32 +58,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILESSERVICE'].methods_by_name['ListFiles']._serialized_options = b'\220\002\001'
   _globals['_FILESSERVICE'].methods_by_name['DeleteFile']._loaded_options = None
   _globals['_FILESSERVICE'].methods_by_name['DeleteFile']._serialized_options = b'\220\002\002'
-  _globals['_FILEMETADATA']._serialized_start=139
-  _globals['_FILEMETADATA']._serialized_end=462
-  _globals['_FILECHUNK']._serialized_start=464
-  _globals['_FILECHUNK']._serialized_end=537
-  _globals['_UPLOADFILEHEADER']._serialized_start=540
-  _globals['_UPLOADFILEHEADER']._serialized_end=833
-  _globals['_UPLOADFILEREQUEST']._serialized_start=835
-  _globals['_UPLOADFILEREQUEST']._serialized_end=958
-  _globals['_UPLOADFILERESPONSE']._serialized_start=960
-  _globals['_UPLOADFILERESPONSE']._serialized_end=1024
-  _globals['_DOWNLOADFILEREQUEST']._serialized_start=1027
-  _globals['_DOWNLOADFILEREQUEST']._serialized_end=1194
-  _globals['_DOWNLOADFILERESPONSE']._serialized_start=1196
-  _globals['_DOWNLOADFILERESPONSE']._serialized_end=1316
-  _globals['_GETFILEREQUEST']._serialized_start=1319
-  _globals['_GETFILEREQUEST']._serialized_end=1465
-  _globals['_GETFILERESPONSE']._serialized_start=1467
-  _globals['_GETFILERESPONSE']._serialized_end=1528
-  _globals['_LISTFILESREQUEST']._serialized_start=1531
-  _globals['_LISTFILESREQUEST']._serialized_end=1719
-  _globals['_LISTFILESRESPONSE']._serialized_start=1722
-  _globals['_LISTFILESRESPONSE']._serialized_end=1861
-  _globals['_DELETEFILEREQUEST']._serialized_start=1864
-  _globals['_DELETEFILEREQUEST']._serialized_end=2013
-  _globals['_DELETEFILERESPONSE']._serialized_start=2015
-  _globals['_DELETEFILERESPONSE']._serialized_end=2089
-  _globals['_FILESSERVICE']._serialized_start=2092
-  _globals['_FILESSERVICE']._serialized_end=2549
+  _globals['_FILEMETADATA']._serialized_start=169
+  _globals['_FILEMETADATA']._serialized_end=492
+  _globals['_FILECHUNK']._serialized_start=494
+  _globals['_FILECHUNK']._serialized_end=567
+  _globals['_UPLOADFILEHEADER']._serialized_start=570
+  _globals['_UPLOADFILEHEADER']._serialized_end=914
+  _globals['_UPLOADFILEREQUEST']._serialized_start=916
+  _globals['_UPLOADFILEREQUEST']._serialized_end=1039
+  _globals['_UPLOADFILERESPONSE']._serialized_start=1041
+  _globals['_UPLOADFILERESPONSE']._serialized_end=1105
+  _globals['_DOWNLOADFILEREQUEST']._serialized_start=1108
+  _globals['_DOWNLOADFILEREQUEST']._serialized_end=1326
+  _globals['_DOWNLOADFILERESPONSE']._serialized_start=1328
+  _globals['_DOWNLOADFILERESPONSE']._serialized_end=1448
+  _globals['_GETFILEREQUEST']._serialized_start=1451
+  _globals['_GETFILEREQUEST']._serialized_end=1648
+  _globals['_GETFILERESPONSE']._serialized_start=1650
+  _globals['_GETFILERESPONSE']._serialized_end=1711
+  _globals['_LISTFILESREQUEST']._serialized_start=1714
+  _globals['_LISTFILESREQUEST']._serialized_end=1953
+  _globals['_LISTFILESRESPONSE']._serialized_start=1956
+  _globals['_LISTFILESRESPONSE']._serialized_end=2095
+  _globals['_DELETEFILEREQUEST']._serialized_start=2098
+  _globals['_DELETEFILEREQUEST']._serialized_end=2298
+  _globals['_DELETEFILERESPONSE']._serialized_start=2300
+  _globals['_DELETEFILERESPONSE']._serialized_end=2374
+  _globals['_FILESSERVICE']._serialized_start=2377
+  _globals['_FILESSERVICE']._serialized_end=2834
 # @@protoc_insertion_point(module_scope)

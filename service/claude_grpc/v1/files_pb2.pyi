@@ -3,6 +3,7 @@
 isort:skip_file
 Files: uploaded once, and then named in messages by their id."""
 
+from claude_grpc.v1 import options_pb2 as _options_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -131,6 +132,7 @@ class UploadFileHeader(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     EXPIRE_AFTER_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     filename: _builtins.str
     """Required. The file's name, without a path or control characters."""
@@ -154,6 +156,10 @@ class UploadFileHeader(_message.Message):
     def expire_after(self) -> _duration_pb2.Duration:
         """How long the content is to be available, in whole seconds, from an hour to ninety days. For ever if it is not set."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -165,11 +171,12 @@ class UploadFileHeader(_message.Message):
         size_bytes: _builtins.int | None = ...,
         sha256: _builtins.bytes = ...,
         expire_after: _duration_pb2.Duration | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_size_bytes", b"_size_bytes", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "expire_after", b"expire_after", "size_bytes", b"size_bytes", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_size_bytes", b"_size_bytes", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "expire_after", b"expire_after", "size_bytes", b"size_bytes", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_size_bytes", b"_size_bytes", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "expire_after", b"expire_after", "extra_json", b"extra_json", "filename", b"filename", "mime_type", b"mime_type", "sha256", b"sha256", "size_bytes", b"size_bytes", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_size_bytes", b"_size_bytes", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "expire_after", b"expire_after", "extra_json", b"extra_json", "filename", b"filename", "mime_type", b"mime_type", "sha256", b"sha256", "size_bytes", b"size_bytes", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -253,6 +260,7 @@ class DownloadFileRequest(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
     """Required. Which file."""
     anthropic_version: _builtins.str
@@ -265,6 +273,10 @@ class DownloadFileRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -273,10 +285,11 @@ class DownloadFileRequest(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         offset: _builtins.int = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "file_id", b"file_id", "offset", b"offset", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "file_id", b"file_id", "offset", b"offset", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -331,6 +344,7 @@ class GetFileRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
     """Required. Which file."""
     anthropic_version: _builtins.str
@@ -341,6 +355,10 @@ class GetFileRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -348,10 +366,11 @@ class GetFileRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "file_id", b"file_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "file_id", b"file_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -400,6 +419,7 @@ class ListFilesRequest(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILE_IDS_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most of them in one page; 0 for the API's default, 20. More than 1000 is taken as 1000."""
     anthropic_version: _builtins.str
@@ -418,6 +438,10 @@ class ListFilesRequest(_message.Message):
         `page_size` and `page_token`.
         """
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -427,10 +451,11 @@ class ListFilesRequest(_message.Message):
         workspace_id: _builtins.str | None = ...,
         page_token: _builtins.str = ...,
         file_ids: _abc.Iterable[_builtins.str] | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "file_ids", b"file_ids", "page_size", b"page_size", "page_token", b"page_token", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "file_ids", b"file_ids", "page_size", b"page_size", "page_token", b"page_token", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -485,6 +510,7 @@ class DeleteFileRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     file_id: _builtins.str
     """Required. Which file."""
     anthropic_version: _builtins.str
@@ -495,6 +521,10 @@ class DeleteFileRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -502,10 +532,11 @@ class DeleteFileRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "file_id", b"file_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "file_id", b"file_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015

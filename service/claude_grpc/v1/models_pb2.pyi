@@ -3,6 +3,7 @@
 isort:skip_file
 Models: which there are, and what they can do."""
 
+from claude_grpc.v1 import options_pb2 as _options_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -525,6 +526,7 @@ class GetModelRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """Required. Which model, by its id or an alias of it."""
     anthropic_version: _builtins.str
@@ -535,6 +537,10 @@ class GetModelRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -542,10 +548,11 @@ class GetModelRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "model_id", b"model_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "model_id", b"model_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -594,6 +601,7 @@ class ListModelsRequest(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     LIFECYCLES_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most of them in one page; 0 for the API's default, 20. More than 1000 is taken as 1000."""
     anthropic_version: _builtins.str
@@ -610,6 +618,10 @@ class ListModelsRequest(_message.Message):
     def lifecycles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models in these stages only, such as `retired`. Those that are active or deprecated if none is named."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -619,10 +631,11 @@ class ListModelsRequest(_message.Message):
         workspace_id: _builtins.str | None = ...,
         page_token: _builtins.str = ...,
         lifecycles: _abc.Iterable[_builtins.str] | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "lifecycles", b"lifecycles", "page_size", b"page_size", "page_token", b"page_token", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "lifecycles", b"lifecycles", "page_size", b"page_size", "page_token", b"page_token", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015

@@ -52,6 +52,8 @@ Global___DisconnectPolicy: _TypeAlias = DisconnectPolicy  # noqa: Y015
 class CallOptions(_message.Message):
     """How the gateway handles this call. Nothing of it reaches the API. What is not set is as the gateway's settings say.
 
+    Retries and timeouts are for all methods that ask the API. What is for messages only, the others refuse.
+
     However long the timeouts, a call ends with its gRPC deadline. Timeouts are longer than zero and at most 24 hours.
     What was tried comes back in trailers: `claude-grpc-attempts` is the number of HTTP requests, `claude-grpc-retries`
     says why each but the last had to be made again (`529,connect`), `claude-grpc-model` is the model that was asked
@@ -77,7 +79,9 @@ class CallOptions(_message.Message):
     `fallback_models`.
     """
     on_disconnect: Global___DisconnectPolicy.ValueType
-    """What becomes of the call if its caller is gone before it has ended: cancelled, disconnected, past its deadline."""
+    """What becomes of the call if its caller is gone before it has ended: cancelled, disconnected, past its deadline.
+    DISCONNECT_POLICY_FINISH is for messages only.
+    """
     @_builtins.property
     def connect_timeout(self) -> _duration_pb2.Duration:
         """Longest time to connect to the API, for each attempt."""
@@ -98,7 +102,7 @@ class CallOptions(_message.Message):
     def fallback_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models that are asked, in this order, when the request's own is overloaded (HTTP 529), or is not asked at all
         because it was failing just now; at most 8. A model takes over before the first event only. Instead of those that
-        the gateway's settings name. Not used when counting tokens.
+        the gateway's settings name. For messages only, and not used when counting tokens.
         """
 
     def __init__(

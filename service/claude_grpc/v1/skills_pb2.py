@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from claude_grpc.v1 import files_pb2 as claude__grpc_dot_v1_dot_files__pb2
+from claude_grpc.v1 import options_pb2 as claude__grpc_dot_v1_dot_options__pb2
 from claude_grpc.v1 import wire_pb2 as claude__grpc_dot_v1_dot_wire__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63laude_grpc/v1/skills.proto\x12\x0e\x63laude_grpc.v1\x1a\x1a\x63laude_grpc/v1/files.proto\x1a\x19\x63laude_grpc/v1/wire.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x02\n\x05Skill\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x19\n\x11latest_version_id\x18\x04 \x01(\t\x12+\n\x06source\x18\x05 \x01(\x0b\x32\x1b.claude_grpc.v1.SkillSource\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\ncreated_at\x12\x41\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\nupdated_at\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"7\n\x0bSkillSource\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xbc\x01\n\x0cSkillVersion\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08skill_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\ncreated_at\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"d\n\tSkillFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tmime_type\x18\x02 \x01(\t\x12\x17\n\nsize_bytes\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x42\r\n\x0b_size_bytes\"\xc4\x01\n\x11\x43reateSkillHeader\x12\x19\n\x0c\x64isplay_name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x12\n\nextra_json\x18\x64 \x01(\tB\x0f\n\r_display_nameB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\xa8\x01\n\x12\x43reateSkillRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.claude_grpc.v1.CreateSkillHeaderH\x00\x12)\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.SkillFileH\x00\x12*\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\";\n\x13\x43reateSkillResponse\x12$\n\x05skill\x18\x01 \x01(\x0b\x32\x15.claude_grpc.v1.Skill\"\x94\x01\n\x0fGetSkillRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"8\n\x10GetSkillResponse\x12$\n\x05skill\x18\x01 \x01(\x0b\x32\x15.claude_grpc.v1.Skill\"\xbb\x01\n\x11ListSkillsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\x86\x01\n\x12ListSkillsResponse\x12\x33\n\x06skills\x18\x01 \x03(\x0b\x32\x15.claude_grpc.v1.SkillB\x0c\xa2\xbb\x18\x08\n\x04\x64\x61ta\x18\x01\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\x97\x01\n\x12\x44\x65leteSkillRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"K\n\x13\x44\x65leteSkillResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xb1\x01\n\x18\x43reateSkillVersionHeader\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\nextra_json\x18\x64 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\xb6\x01\n\x19\x43reateSkillVersionRequest\x12:\n\x06header\x18\x01 \x01(\x0b\x32(.claude_grpc.v1.CreateSkillVersionHeaderH\x00\x12)\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.SkillFileH\x00\x12*\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\"K\n\x1a\x43reateSkillVersionResponse\x12-\n\x07version\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.SkillVersion\"\xac\x01\n\x16GetSkillVersionRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07version\x18\x06 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"H\n\x17GetSkillVersionResponse\x12-\n\x07version\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.SkillVersion\"\xc4\x01\n\x18ListSkillVersionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x10\n\x08skill_id\x18\x07 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\x96\x01\n\x19ListSkillVersionsResponse\x12<\n\x08versions\x18\x01 \x03(\x0b\x32\x1c.claude_grpc.v1.SkillVersionB\x0c\xa2\xbb\x18\x08\n\x04\x64\x61ta\x18\x01\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xaf\x01\n\x19\x44\x65leteSkillVersionRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07version\x18\x06 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"R\n\x1a\x44\x65leteSkillVersionResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xb1\x01\n\x1b\x44ownloadSkillVersionRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07version\x18\x06 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\x8a\x01\n\x1c\x44ownloadSkillVersionResponse\x12\x36\n\x07\x61rchive\x18\x01 \x01(\x0b\x32#.claude_grpc.v1.SkillVersionArchiveH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\"P\n\x13SkillVersionArchive\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x17\n\nsize_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_size_bytes2\xa7\x07\n\rSkillsService\x12X\n\x0b\x43reateSkill\x12\".claude_grpc.v1.CreateSkillRequest\x1a#.claude_grpc.v1.CreateSkillResponse(\x01\x12R\n\x08GetSkill\x12\x1f.claude_grpc.v1.GetSkillRequest\x1a .claude_grpc.v1.GetSkillResponse\"\x03\x90\x02\x01\x12X\n\nListSkills\x12!.claude_grpc.v1.ListSkillsRequest\x1a\".claude_grpc.v1.ListSkillsResponse\"\x03\x90\x02\x01\x12[\n\x0b\x44\x65leteSkill\x12\".claude_grpc.v1.DeleteSkillRequest\x1a#.claude_grpc.v1.DeleteSkillResponse\"\x03\x90\x02\x02\x12m\n\x12\x43reateSkillVersion\x12).claude_grpc.v1.CreateSkillVersionRequest\x1a*.claude_grpc.v1.CreateSkillVersionResponse(\x01\x12g\n\x0fGetSkillVersion\x12&.claude_grpc.v1.GetSkillVersionRequest\x1a\'.claude_grpc.v1.GetSkillVersionResponse\"\x03\x90\x02\x01\x12m\n\x11ListSkillVersions\x12(.claude_grpc.v1.ListSkillVersionsRequest\x1a).claude_grpc.v1.ListSkillVersionsResponse\"\x03\x90\x02\x01\x12p\n\x12\x44\x65leteSkillVersion\x12).claude_grpc.v1.DeleteSkillVersionRequest\x1a*.claude_grpc.v1.DeleteSkillVersionResponse\"\x03\x90\x02\x02\x12x\n\x14\x44ownloadSkillVersion\x12+.claude_grpc.v1.DownloadSkillVersionRequest\x1a,.claude_grpc.v1.DownloadSkillVersionResponse\"\x03\x90\x02\x01\x30\x01\x42|\n\x11\x64\x65v.claudegrpc.v1B\x0bSkillsProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63laude_grpc/v1/skills.proto\x12\x0e\x63laude_grpc.v1\x1a\x1a\x63laude_grpc/v1/files.proto\x1a\x1c\x63laude_grpc/v1/options.proto\x1a\x19\x63laude_grpc/v1/wire.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x02\n\x05Skill\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x19\n\x11latest_version_id\x18\x04 \x01(\t\x12+\n\x06source\x18\x05 \x01(\x0b\x32\x1b.claude_grpc.v1.SkillSource\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\ncreated_at\x12\x41\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\nupdated_at\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"7\n\x0bSkillSource\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xbc\x01\n\x0cSkillVersion\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08skill_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x41\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xa2\xbb\x18\x0c\n\ncreated_at\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"d\n\tSkillFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x11\n\tmime_type\x18\x02 \x01(\t\x12\x17\n\nsize_bytes\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x42\r\n\x0b_size_bytes\"\xf7\x01\n\x11\x43reateSkillHeader\x12\x19\n\x0c\x64isplay_name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptions\x12\x12\n\nextra_json\x18\x64 \x01(\tB\x0f\n\r_display_nameB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\xa8\x01\n\x12\x43reateSkillRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.claude_grpc.v1.CreateSkillHeaderH\x00\x12)\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.SkillFileH\x00\x12*\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\";\n\x13\x43reateSkillResponse\x12$\n\x05skill\x18\x01 \x01(\x0b\x32\x15.claude_grpc.v1.Skill\"\xc7\x01\n\x0fGetSkillRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"8\n\x10GetSkillResponse\x12$\n\x05skill\x18\x01 \x01(\x0b\x32\x15.claude_grpc.v1.Skill\"\xee\x01\n\x11ListSkillsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\x86\x01\n\x12ListSkillsResponse\x12\x33\n\x06skills\x18\x01 \x03(\x0b\x32\x15.claude_grpc.v1.SkillB\x0c\xa2\xbb\x18\x08\n\x04\x64\x61ta\x18\x01\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xca\x01\n\x12\x44\x65leteSkillRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"K\n\x13\x44\x65leteSkillResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xe4\x01\n\x18\x43reateSkillVersionHeader\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptions\x12\x12\n\nextra_json\x18\x64 \x01(\tB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\xb6\x01\n\x19\x43reateSkillVersionRequest\x12:\n\x06header\x18\x01 \x01(\x0b\x32(.claude_grpc.v1.CreateSkillVersionHeaderH\x00\x12)\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.SkillFileH\x00\x12*\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\"K\n\x1a\x43reateSkillVersionResponse\x12-\n\x07version\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.SkillVersion\"\xdf\x01\n\x16GetSkillVersionRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"H\n\x17GetSkillVersionResponse\x12-\n\x07version\x18\x01 \x01(\x0b\x32\x1c.claude_grpc.v1.SkillVersion\"\xf7\x01\n\x18ListSkillVersionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x10\n\x08skill_id\x18\x07 \x01(\t\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\x96\x01\n\x19ListSkillVersionsResponse\x12<\n\x08versions\x18\x01 \x03(\x0b\x32\x1c.claude_grpc.v1.SkillVersionB\x0c\xa2\xbb\x18\x08\n\x04\x64\x61ta\x18\x01\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xe2\x01\n\x19\x44\x65leteSkillVersionRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"R\n\x1a\x44\x65leteSkillVersionResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1a\n\nextra_json\x18\x64 \x01(\tB\x06\xa2\xbb\x18\x02H\x01\"\xe4\x01\n\x1b\x44ownloadSkillVersionRequest\x12\x10\n\x08skill_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x65tas\x18\x02 \x03(\t\x12\x1e\n\x11\x61nthropic_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cworkspace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x31\n\x0c\x63\x61ll_options\x18\n \x01(\x0b\x32\x1b.claude_grpc.v1.CallOptionsB\x14\n\x12_anthropic_versionB\x0f\n\r_workspace_id\"\x8a\x01\n\x1c\x44ownloadSkillVersionResponse\x12\x36\n\x07\x61rchive\x18\x01 \x01(\x0b\x32#.claude_grpc.v1.SkillVersionArchiveH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.claude_grpc.v1.FileChunkH\x00\x42\x06\n\x04part\"P\n\x13SkillVersionArchive\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x17\n\nsize_bytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_size_bytes2\xa7\x07\n\rSkillsService\x12X\n\x0b\x43reateSkill\x12\".claude_grpc.v1.CreateSkillRequest\x1a#.claude_grpc.v1.CreateSkillResponse(\x01\x12R\n\x08GetSkill\x12\x1f.claude_grpc.v1.GetSkillRequest\x1a .claude_grpc.v1.GetSkillResponse\"\x03\x90\x02\x01\x12X\n\nListSkills\x12!.claude_grpc.v1.ListSkillsRequest\x1a\".claude_grpc.v1.ListSkillsResponse\"\x03\x90\x02\x01\x12[\n\x0b\x44\x65leteSkill\x12\".claude_grpc.v1.DeleteSkillRequest\x1a#.claude_grpc.v1.DeleteSkillResponse\"\x03\x90\x02\x02\x12m\n\x12\x43reateSkillVersion\x12).claude_grpc.v1.CreateSkillVersionRequest\x1a*.claude_grpc.v1.CreateSkillVersionResponse(\x01\x12g\n\x0fGetSkillVersion\x12&.claude_grpc.v1.GetSkillVersionRequest\x1a\'.claude_grpc.v1.GetSkillVersionResponse\"\x03\x90\x02\x01\x12m\n\x11ListSkillVersions\x12(.claude_grpc.v1.ListSkillVersionsRequest\x1a).claude_grpc.v1.ListSkillVersionsResponse\"\x03\x90\x02\x01\x12p\n\x12\x44\x65leteSkillVersion\x12).claude_grpc.v1.DeleteSkillVersionRequest\x1a*.claude_grpc.v1.DeleteSkillVersionResponse\"\x03\x90\x02\x02\x12x\n\x14\x44ownloadSkillVersion\x12+.claude_grpc.v1.DownloadSkillVersionRequest\x1a,.claude_grpc.v1.DownloadSkillVersionResponse\"\x03\x90\x02\x01\x30\x01\x42|\n\x11\x64\x65v.claudegrpc.v1B\x0bSkillsProtoP\x01ZHgithub.com/claude-grpc/claude-grpc/clients/go/claudegrpc/v1;claudegrpcv1\xaa\x02\rClaudeGrpc.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -77,56 +78,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SKILLSSERVICE'].methods_by_name['DeleteSkillVersion']._serialized_options = b'\220\002\002'
   _globals['_SKILLSSERVICE'].methods_by_name['DownloadSkillVersion']._loaded_options = None
   _globals['_SKILLSSERVICE'].methods_by_name['DownloadSkillVersion']._serialized_options = b'\220\002\001'
-  _globals['_SKILL']._serialized_start=136
-  _globals['_SKILL']._serialized_end=425
-  _globals['_SKILLSOURCE']._serialized_start=427
-  _globals['_SKILLSOURCE']._serialized_end=482
-  _globals['_SKILLVERSION']._serialized_start=485
-  _globals['_SKILLVERSION']._serialized_end=673
-  _globals['_SKILLFILE']._serialized_start=675
-  _globals['_SKILLFILE']._serialized_end=775
-  _globals['_CREATESKILLHEADER']._serialized_start=778
-  _globals['_CREATESKILLHEADER']._serialized_end=974
-  _globals['_CREATESKILLREQUEST']._serialized_start=977
-  _globals['_CREATESKILLREQUEST']._serialized_end=1145
-  _globals['_CREATESKILLRESPONSE']._serialized_start=1147
-  _globals['_CREATESKILLRESPONSE']._serialized_end=1206
-  _globals['_GETSKILLREQUEST']._serialized_start=1209
-  _globals['_GETSKILLREQUEST']._serialized_end=1357
-  _globals['_GETSKILLRESPONSE']._serialized_start=1359
-  _globals['_GETSKILLRESPONSE']._serialized_end=1415
-  _globals['_LISTSKILLSREQUEST']._serialized_start=1418
-  _globals['_LISTSKILLSREQUEST']._serialized_end=1605
-  _globals['_LISTSKILLSRESPONSE']._serialized_start=1608
-  _globals['_LISTSKILLSRESPONSE']._serialized_end=1742
-  _globals['_DELETESKILLREQUEST']._serialized_start=1745
-  _globals['_DELETESKILLREQUEST']._serialized_end=1896
-  _globals['_DELETESKILLRESPONSE']._serialized_start=1898
-  _globals['_DELETESKILLRESPONSE']._serialized_end=1973
-  _globals['_CREATESKILLVERSIONHEADER']._serialized_start=1976
-  _globals['_CREATESKILLVERSIONHEADER']._serialized_end=2153
-  _globals['_CREATESKILLVERSIONREQUEST']._serialized_start=2156
-  _globals['_CREATESKILLVERSIONREQUEST']._serialized_end=2338
-  _globals['_CREATESKILLVERSIONRESPONSE']._serialized_start=2340
-  _globals['_CREATESKILLVERSIONRESPONSE']._serialized_end=2415
-  _globals['_GETSKILLVERSIONREQUEST']._serialized_start=2418
-  _globals['_GETSKILLVERSIONREQUEST']._serialized_end=2590
-  _globals['_GETSKILLVERSIONRESPONSE']._serialized_start=2592
-  _globals['_GETSKILLVERSIONRESPONSE']._serialized_end=2664
-  _globals['_LISTSKILLVERSIONSREQUEST']._serialized_start=2667
-  _globals['_LISTSKILLVERSIONSREQUEST']._serialized_end=2863
-  _globals['_LISTSKILLVERSIONSRESPONSE']._serialized_start=2866
-  _globals['_LISTSKILLVERSIONSRESPONSE']._serialized_end=3016
-  _globals['_DELETESKILLVERSIONREQUEST']._serialized_start=3019
-  _globals['_DELETESKILLVERSIONREQUEST']._serialized_end=3194
-  _globals['_DELETESKILLVERSIONRESPONSE']._serialized_start=3196
-  _globals['_DELETESKILLVERSIONRESPONSE']._serialized_end=3278
-  _globals['_DOWNLOADSKILLVERSIONREQUEST']._serialized_start=3281
-  _globals['_DOWNLOADSKILLVERSIONREQUEST']._serialized_end=3458
-  _globals['_DOWNLOADSKILLVERSIONRESPONSE']._serialized_start=3461
-  _globals['_DOWNLOADSKILLVERSIONRESPONSE']._serialized_end=3599
-  _globals['_SKILLVERSIONARCHIVE']._serialized_start=3601
-  _globals['_SKILLVERSIONARCHIVE']._serialized_end=3681
-  _globals['_SKILLSSERVICE']._serialized_start=3684
-  _globals['_SKILLSSERVICE']._serialized_end=4619
+  _globals['_SKILL']._serialized_start=166
+  _globals['_SKILL']._serialized_end=455
+  _globals['_SKILLSOURCE']._serialized_start=457
+  _globals['_SKILLSOURCE']._serialized_end=512
+  _globals['_SKILLVERSION']._serialized_start=515
+  _globals['_SKILLVERSION']._serialized_end=703
+  _globals['_SKILLFILE']._serialized_start=705
+  _globals['_SKILLFILE']._serialized_end=805
+  _globals['_CREATESKILLHEADER']._serialized_start=808
+  _globals['_CREATESKILLHEADER']._serialized_end=1055
+  _globals['_CREATESKILLREQUEST']._serialized_start=1058
+  _globals['_CREATESKILLREQUEST']._serialized_end=1226
+  _globals['_CREATESKILLRESPONSE']._serialized_start=1228
+  _globals['_CREATESKILLRESPONSE']._serialized_end=1287
+  _globals['_GETSKILLREQUEST']._serialized_start=1290
+  _globals['_GETSKILLREQUEST']._serialized_end=1489
+  _globals['_GETSKILLRESPONSE']._serialized_start=1491
+  _globals['_GETSKILLRESPONSE']._serialized_end=1547
+  _globals['_LISTSKILLSREQUEST']._serialized_start=1550
+  _globals['_LISTSKILLSREQUEST']._serialized_end=1788
+  _globals['_LISTSKILLSRESPONSE']._serialized_start=1791
+  _globals['_LISTSKILLSRESPONSE']._serialized_end=1925
+  _globals['_DELETESKILLREQUEST']._serialized_start=1928
+  _globals['_DELETESKILLREQUEST']._serialized_end=2130
+  _globals['_DELETESKILLRESPONSE']._serialized_start=2132
+  _globals['_DELETESKILLRESPONSE']._serialized_end=2207
+  _globals['_CREATESKILLVERSIONHEADER']._serialized_start=2210
+  _globals['_CREATESKILLVERSIONHEADER']._serialized_end=2438
+  _globals['_CREATESKILLVERSIONREQUEST']._serialized_start=2441
+  _globals['_CREATESKILLVERSIONREQUEST']._serialized_end=2623
+  _globals['_CREATESKILLVERSIONRESPONSE']._serialized_start=2625
+  _globals['_CREATESKILLVERSIONRESPONSE']._serialized_end=2700
+  _globals['_GETSKILLVERSIONREQUEST']._serialized_start=2703
+  _globals['_GETSKILLVERSIONREQUEST']._serialized_end=2926
+  _globals['_GETSKILLVERSIONRESPONSE']._serialized_start=2928
+  _globals['_GETSKILLVERSIONRESPONSE']._serialized_end=3000
+  _globals['_LISTSKILLVERSIONSREQUEST']._serialized_start=3003
+  _globals['_LISTSKILLVERSIONSREQUEST']._serialized_end=3250
+  _globals['_LISTSKILLVERSIONSRESPONSE']._serialized_start=3253
+  _globals['_LISTSKILLVERSIONSRESPONSE']._serialized_end=3403
+  _globals['_DELETESKILLVERSIONREQUEST']._serialized_start=3406
+  _globals['_DELETESKILLVERSIONREQUEST']._serialized_end=3632
+  _globals['_DELETESKILLVERSIONRESPONSE']._serialized_start=3634
+  _globals['_DELETESKILLVERSIONRESPONSE']._serialized_end=3716
+  _globals['_DOWNLOADSKILLVERSIONREQUEST']._serialized_start=3719
+  _globals['_DOWNLOADSKILLVERSIONREQUEST']._serialized_end=3947
+  _globals['_DOWNLOADSKILLVERSIONRESPONSE']._serialized_start=3950
+  _globals['_DOWNLOADSKILLVERSIONRESPONSE']._serialized_end=4088
+  _globals['_SKILLVERSIONARCHIVE']._serialized_start=4090
+  _globals['_SKILLVERSIONARCHIVE']._serialized_end=4170
+  _globals['_SKILLSSERVICE']._serialized_start=4173
+  _globals['_SKILLSSERVICE']._serialized_end=5108
 # @@protoc_insertion_point(module_scope)

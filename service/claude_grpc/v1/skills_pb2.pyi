@@ -4,6 +4,7 @@ isort:skip_file
 Skills: folders of instructions and code that Claude can use."""
 
 from claude_grpc.v1 import files_pb2 as _files_pb2
+from claude_grpc.v1 import options_pb2 as _options_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -196,6 +197,7 @@ class CreateSkillHeader(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """Name for people, of at most 255 characters; taken from `SKILL.md` if it is not set."""
@@ -209,6 +211,10 @@ class CreateSkillHeader(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -216,11 +222,12 @@ class CreateSkillHeader(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_display_name", b"_display_name", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "display_name", b"display_name", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_display_name", b"_display_name", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "display_name", b"display_name", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_display_name", b"_display_name", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "display_name", b"display_name", "extra_json", b"extra_json", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_display_name", b"_display_name", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "display_name", b"display_name", "extra_json", b"extra_json", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -309,6 +316,7 @@ class GetSkillRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     skill_id: _builtins.str
     """Required. Which skill."""
     anthropic_version: _builtins.str
@@ -319,6 +327,10 @@ class GetSkillRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -326,10 +338,11 @@ class GetSkillRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "skill_id", b"skill_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "skill_id", b"skill_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -378,6 +391,7 @@ class ListSkillsRequest(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most of them in one page; 0 for the API's default, 20. More than 1000 is taken as 1000."""
     anthropic_version: _builtins.str
@@ -392,6 +406,10 @@ class ListSkillsRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -401,10 +419,11 @@ class ListSkillsRequest(_message.Message):
         workspace_id: _builtins.str | None = ...,
         page_token: _builtins.str = ...,
         source: _builtins.str = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "page_size", b"page_size", "page_token", b"page_token", "source", b"source", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "page_size", b"page_size", "page_token", b"page_token", "source", b"source", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -459,6 +478,7 @@ class DeleteSkillRequest(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     skill_id: _builtins.str
     """Required. Which skill."""
     anthropic_version: _builtins.str
@@ -469,6 +489,10 @@ class DeleteSkillRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -476,10 +500,11 @@ class DeleteSkillRequest(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "skill_id", b"skill_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "skill_id", b"skill_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -532,6 +557,7 @@ class CreateSkillVersionHeader(_message.Message):
     BETAS_FIELD_NUMBER: _builtins.int
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     skill_id: _builtins.str
     """Required. Which skill."""
@@ -545,6 +571,10 @@ class CreateSkillVersionHeader(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -552,11 +582,12 @@ class CreateSkillVersionHeader(_message.Message):
         betas: _abc.Iterable[_builtins.str] | None = ...,
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "extra_json", b"extra_json", "skill_id", b"skill_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "extra_json", b"extra_json", "skill_id", b"skill_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -642,6 +673,7 @@ class GetSkillVersionRequest(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     skill_id: _builtins.str
     """Required. Which skill."""
     anthropic_version: _builtins.str
@@ -654,6 +686,10 @@ class GetSkillVersionRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -662,10 +698,11 @@ class GetSkillVersionRequest(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         version: _builtins.str = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "skill_id", b"skill_id", "version", b"version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "skill_id", b"skill_id", "version", b"version", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -714,6 +751,7 @@ class ListSkillVersionsRequest(_message.Message):
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SKILL_ID_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most of them in one page; 0 for the API's default, 20. More than 1000 is taken as 1000."""
     anthropic_version: _builtins.str
@@ -728,6 +766,10 @@ class ListSkillVersionsRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -737,10 +779,11 @@ class ListSkillVersionsRequest(_message.Message):
         workspace_id: _builtins.str | None = ...,
         page_token: _builtins.str = ...,
         skill_id: _builtins.str = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "page_size", b"page_size", "page_token", b"page_token", "skill_id", b"skill_id", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "page_size", b"page_size", "page_token", b"page_token", "skill_id", b"skill_id", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -796,6 +839,7 @@ class DeleteSkillVersionRequest(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     skill_id: _builtins.str
     """Required. Which skill."""
     anthropic_version: _builtins.str
@@ -808,6 +852,10 @@ class DeleteSkillVersionRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -816,10 +864,11 @@ class DeleteSkillVersionRequest(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         version: _builtins.str = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "skill_id", b"skill_id", "version", b"version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "skill_id", b"skill_id", "version", b"version", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015
@@ -873,6 +922,7 @@ class DownloadSkillVersionRequest(_message.Message):
     ANTHROPIC_VERSION_FIELD_NUMBER: _builtins.int
     WORKSPACE_ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    CALL_OPTIONS_FIELD_NUMBER: _builtins.int
     skill_id: _builtins.str
     """Required. Which skill."""
     anthropic_version: _builtins.str
@@ -885,6 +935,10 @@ class DownloadSkillVersionRequest(_message.Message):
     def betas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Beta features to switch on, as the API names them."""
 
+    @_builtins.property
+    def call_options(self) -> _options_pb2.CallOptions:
+        """How the gateway handles this call."""
+
     def __init__(
         self,
         *,
@@ -893,10 +947,11 @@ class DownloadSkillVersionRequest(_message.Message):
         anthropic_version: _builtins.str | None = ...,
         workspace_id: _builtins.str | None = ...,
         version: _builtins.str = ...,
+        call_options: _options_pb2.CallOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "call_options", b"call_options", "workspace_id", b"workspace_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "skill_id", b"skill_id", "version", b"version", "workspace_id", b"workspace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version", "_workspace_id", b"_workspace_id", "anthropic_version", b"anthropic_version", "betas", b"betas", "call_options", b"call_options", "skill_id", b"skill_id", "version", b"version", "workspace_id", b"workspace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anthropic_version: _TypeAlias = _typing.Literal["anthropic_version"]  # noqa: Y015
     _WhichOneofArgType__anthropic_version: _TypeAlias = _typing.Literal["_anthropic_version", b"_anthropic_version"]  # noqa: Y015

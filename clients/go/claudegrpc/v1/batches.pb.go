@@ -329,6 +329,8 @@ type CreateMessageBatchHeader struct {
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// User profile the request is for.
 	UserProfileId *string `protobuf:"bytes,5,opt,name=user_profile_id,json=userProfileId,proto3,oneof" json:"user_profile_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	// Parameters of the batch that have no field here, as a JSON object that is merged into the request.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -391,6 +393,13 @@ func (x *CreateMessageBatchHeader) GetUserProfileId() string {
 		return *x.UserProfileId
 	}
 	return ""
+}
+
+func (x *CreateMessageBatchHeader) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 func (x *CreateMessageBatchHeader) GetExtraJson() string {
@@ -607,7 +616,9 @@ type GetMessageBatchRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -670,6 +681,13 @@ func (x *GetMessageBatchRequest) GetWorkspaceId() string {
 	return ""
 }
 
+func (x *GetMessageBatchRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of GetMessageBatch.
 type GetMessageBatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -728,7 +746,9 @@ type ListMessageBatchesRequest struct {
 	// Workspace the request is for, where the key serves several.
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// `next_page_token` of the page before, or empty for the first page. All but `page_size` must be as it was there.
-	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -796,6 +816,13 @@ func (x *ListMessageBatchesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListMessageBatchesRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of ListMessageBatches.
@@ -872,7 +899,9 @@ type WatchMessageBatchRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway asks the API, each time that it does: `total_timeout` is the longest for one time.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -935,6 +964,13 @@ func (x *WatchMessageBatchRequest) GetWorkspaceId() string {
 	return ""
 }
 
+func (x *WatchMessageBatchRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of WatchMessageBatch.
 type WatchMessageBatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -991,7 +1027,9 @@ type CancelMessageBatchRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1054,6 +1092,13 @@ func (x *CancelMessageBatchRequest) GetWorkspaceId() string {
 	return ""
 }
 
+func (x *CancelMessageBatchRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of CancelMessageBatch.
 type CancelMessageBatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1110,7 +1155,9 @@ type DeleteMessageBatchRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1171,6 +1218,13 @@ func (x *DeleteMessageBatchRequest) GetWorkspaceId() string {
 		return *x.WorkspaceId
 	}
 	return ""
+}
+
+func (x *DeleteMessageBatchRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of DeleteMessageBatch.
@@ -1249,7 +1303,9 @@ type StreamMessageBatchResultsRequest struct {
 	// Workspace the request is for, where the key serves several.
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// Index of the first result to send: 0 for all. OUT_OF_RANGE if there are fewer results than that.
-	StartIndex    int64 `protobuf:"varint,6,opt,name=start_index,json=startIndex,proto3" json:"start_index,omitempty"`
+	StartIndex int64 `protobuf:"varint,6,opt,name=start_index,json=startIndex,proto3" json:"start_index,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1317,6 +1373,13 @@ func (x *StreamMessageBatchResultsRequest) GetStartIndex() int64 {
 		return x.StartIndex
 	}
 	return 0
+}
+
+func (x *StreamMessageBatchResultsRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of StreamMessageBatchResults.
@@ -1754,7 +1817,7 @@ var File_claude_grpc_v1_batches_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_batches_proto_rawDesc = "" +
 	"\n" +
-	"\x1cclaude_grpc/v1/batches.proto\x12\x0eclaude_grpc.v1\x1a\x1dclaude_grpc/v1/messages.proto\x1a\x19claude_grpc/v1/wire.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xe3\x05\n" +
+	"\x1cclaude_grpc/v1/batches.proto\x12\x0eclaude_grpc.v1\x1a\x1dclaude_grpc/v1/messages.proto\x1a\x1cclaude_grpc/v1/options.proto\x1a\x19claude_grpc/v1/wire.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xe3\x05\n" +
 	"\fMessageBatch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12P\n" +
@@ -1801,12 +1864,14 @@ const file_claude_grpc_v1_batches_proto_rawDesc = "" +
 	"\b_erroredB\v\n" +
 	"\t_canceledB\n" +
 	"\n" +
-	"\b_expired\"\x91\x02\n" +
+	"\b_expired\"\xd1\x02\n" +
 	"\x18CreateMessageBatchHeader\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12+\n" +
-	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01\x12\x1d\n" +
+	"\x0fuser_profile_id\x18\x05 \x01(\tH\x02R\ruserProfileId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptions\x12\x1d\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tR\textraJsonB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
@@ -1822,23 +1887,27 @@ const file_claude_grpc_v1_batches_proto_rawDesc = "" +
 	"\x04item\x18\x02 \x01(\v2 .claude_grpc.v1.MessageBatchItemH\x00R\x04itemB\x06\n" +
 	"\x04part\"P\n" +
 	"\x1aCreateMessageBatchResponse\x122\n" +
-	"\x05batch\x18\x01 \x01(\v2\x1c.claude_grpc.v1.MessageBatchR\x05batch\"\xca\x01\n" +
+	"\x05batch\x18\x01 \x01(\v2\x1c.claude_grpc.v1.MessageBatchR\x05batch\"\x8a\x02\n" +
 	"\x16GetMessageBatchRequest\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"M\n" +
 	"\x17GetMessageBatchResponse\x122\n" +
-	"\x05batch\x18\x01 \x01(\v2\x1c.claude_grpc.v1.MessageBatchR\x05batch\"\xee\x01\n" +
+	"\x05batch\x18\x01 \x01(\v2\x1c.claude_grpc.v1.MessageBatchR\x05batch\"\xae\x02\n" +
 	"\x19ListMessageBatchesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x06 \x01(\tR\tpageTokenB\x14\n" +
+	"page_token\x18\x06 \x01(\tR\tpageToken\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"\xb9\x01\n" +
 	"\x1aListMessageBatchesResponse\x12D\n" +
@@ -1846,44 +1915,52 @@ const file_claude_grpc_v1_batches_proto_rawDesc = "" +
 	"\x04data\x18\x01R\abatches\x12.\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01R\rnextPageToken\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xcc\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x8c\x02\n" +
 	"\x18WatchMessageBatchRequest\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"O\n" +
 	"\x19WatchMessageBatchResponse\x122\n" +
-	"\x05batch\x18\x01 \x01(\v2\x1c.claude_grpc.v1.MessageBatchR\x05batch\"\xcd\x01\n" +
+	"\x05batch\x18\x01 \x01(\v2\x1c.claude_grpc.v1.MessageBatchR\x05batch\"\x8d\x02\n" +
 	"\x19CancelMessageBatchRequest\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"P\n" +
 	"\x1aCancelMessageBatchResponse\x122\n" +
-	"\x05batch\x18\x01 \x01(\v2\x1c.claude_grpc.v1.MessageBatchR\x05batch\"\xcd\x01\n" +
+	"\x05batch\x18\x01 \x01(\v2\x1c.claude_grpc.v1.MessageBatchR\x05batch\"\x8d\x02\n" +
 	"\x19DeleteMessageBatchRequest\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"g\n" +
 	"\x1aDeleteMessageBatchResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xf5\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xb5\x02\n" +
 	" StreamMessageBatchResultsRequest\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x1f\n" +
 	"\vstart_index\x18\x06 \x01(\x03R\n" +
-	"startIndexB\x14\n" +
+	"startIndex\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"\xc1\x01\n" +
 	"!StreamMessageBatchResultsResponse\x12\x1c\n" +
@@ -1974,9 +2051,10 @@ var file_claude_grpc_v1_batches_proto_goTypes = []any{
 	(*MessageBatchCanceled)(nil),              // 22: claude_grpc.v1.MessageBatchCanceled
 	(*MessageBatchExpired)(nil),               // 23: claude_grpc.v1.MessageBatchExpired
 	(*timestamppb.Timestamp)(nil),             // 24: google.protobuf.Timestamp
-	(*MessageParams)(nil),                     // 25: claude_grpc.v1.MessageParams
-	(*AssistantMessage)(nil),                  // 26: claude_grpc.v1.AssistantMessage
-	(*status.Status)(nil),                     // 27: google.rpc.Status
+	(*CallOptions)(nil),                       // 25: claude_grpc.v1.CallOptions
+	(*MessageParams)(nil),                     // 26: claude_grpc.v1.MessageParams
+	(*AssistantMessage)(nil),                  // 27: claude_grpc.v1.AssistantMessage
+	(*status.Status)(nil),                     // 28: google.rpc.Status
 }
 var file_claude_grpc_v1_batches_proto_depIdxs = []int32{
 	0,  // 0: claude_grpc.v1.MessageBatch.state:type_name -> claude_grpc.v1.MessageBatchState
@@ -1986,40 +2064,47 @@ var file_claude_grpc_v1_batches_proto_depIdxs = []int32{
 	24, // 4: claude_grpc.v1.MessageBatch.end_time:type_name -> google.protobuf.Timestamp
 	24, // 5: claude_grpc.v1.MessageBatch.cancel_time:type_name -> google.protobuf.Timestamp
 	24, // 6: claude_grpc.v1.MessageBatch.archive_time:type_name -> google.protobuf.Timestamp
-	25, // 7: claude_grpc.v1.MessageBatchItem.params:type_name -> claude_grpc.v1.MessageParams
-	3,  // 8: claude_grpc.v1.CreateMessageBatchRequest.header:type_name -> claude_grpc.v1.CreateMessageBatchHeader
-	4,  // 9: claude_grpc.v1.CreateMessageBatchRequest.item:type_name -> claude_grpc.v1.MessageBatchItem
-	1,  // 10: claude_grpc.v1.CreateMessageBatchResponse.batch:type_name -> claude_grpc.v1.MessageBatch
-	1,  // 11: claude_grpc.v1.GetMessageBatchResponse.batch:type_name -> claude_grpc.v1.MessageBatch
-	1,  // 12: claude_grpc.v1.ListMessageBatchesResponse.batches:type_name -> claude_grpc.v1.MessageBatch
-	1,  // 13: claude_grpc.v1.WatchMessageBatchResponse.batch:type_name -> claude_grpc.v1.MessageBatch
-	1,  // 14: claude_grpc.v1.CancelMessageBatchResponse.batch:type_name -> claude_grpc.v1.MessageBatch
-	19, // 15: claude_grpc.v1.StreamMessageBatchResultsResponse.result:type_name -> claude_grpc.v1.MessageBatchResult
-	20, // 16: claude_grpc.v1.MessageBatchResult.succeeded:type_name -> claude_grpc.v1.MessageBatchSucceeded
-	21, // 17: claude_grpc.v1.MessageBatchResult.errored:type_name -> claude_grpc.v1.MessageBatchErrored
-	22, // 18: claude_grpc.v1.MessageBatchResult.canceled:type_name -> claude_grpc.v1.MessageBatchCanceled
-	23, // 19: claude_grpc.v1.MessageBatchResult.expired:type_name -> claude_grpc.v1.MessageBatchExpired
-	26, // 20: claude_grpc.v1.MessageBatchSucceeded.message:type_name -> claude_grpc.v1.AssistantMessage
-	27, // 21: claude_grpc.v1.MessageBatchErrored.status:type_name -> google.rpc.Status
-	5,  // 22: claude_grpc.v1.BatchesService.CreateMessageBatch:input_type -> claude_grpc.v1.CreateMessageBatchRequest
-	7,  // 23: claude_grpc.v1.BatchesService.GetMessageBatch:input_type -> claude_grpc.v1.GetMessageBatchRequest
-	9,  // 24: claude_grpc.v1.BatchesService.ListMessageBatches:input_type -> claude_grpc.v1.ListMessageBatchesRequest
-	11, // 25: claude_grpc.v1.BatchesService.WatchMessageBatch:input_type -> claude_grpc.v1.WatchMessageBatchRequest
-	13, // 26: claude_grpc.v1.BatchesService.CancelMessageBatch:input_type -> claude_grpc.v1.CancelMessageBatchRequest
-	15, // 27: claude_grpc.v1.BatchesService.DeleteMessageBatch:input_type -> claude_grpc.v1.DeleteMessageBatchRequest
-	17, // 28: claude_grpc.v1.BatchesService.StreamMessageBatchResults:input_type -> claude_grpc.v1.StreamMessageBatchResultsRequest
-	6,  // 29: claude_grpc.v1.BatchesService.CreateMessageBatch:output_type -> claude_grpc.v1.CreateMessageBatchResponse
-	8,  // 30: claude_grpc.v1.BatchesService.GetMessageBatch:output_type -> claude_grpc.v1.GetMessageBatchResponse
-	10, // 31: claude_grpc.v1.BatchesService.ListMessageBatches:output_type -> claude_grpc.v1.ListMessageBatchesResponse
-	12, // 32: claude_grpc.v1.BatchesService.WatchMessageBatch:output_type -> claude_grpc.v1.WatchMessageBatchResponse
-	14, // 33: claude_grpc.v1.BatchesService.CancelMessageBatch:output_type -> claude_grpc.v1.CancelMessageBatchResponse
-	16, // 34: claude_grpc.v1.BatchesService.DeleteMessageBatch:output_type -> claude_grpc.v1.DeleteMessageBatchResponse
-	18, // 35: claude_grpc.v1.BatchesService.StreamMessageBatchResults:output_type -> claude_grpc.v1.StreamMessageBatchResultsResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	25, // 7: claude_grpc.v1.CreateMessageBatchHeader.call_options:type_name -> claude_grpc.v1.CallOptions
+	26, // 8: claude_grpc.v1.MessageBatchItem.params:type_name -> claude_grpc.v1.MessageParams
+	3,  // 9: claude_grpc.v1.CreateMessageBatchRequest.header:type_name -> claude_grpc.v1.CreateMessageBatchHeader
+	4,  // 10: claude_grpc.v1.CreateMessageBatchRequest.item:type_name -> claude_grpc.v1.MessageBatchItem
+	1,  // 11: claude_grpc.v1.CreateMessageBatchResponse.batch:type_name -> claude_grpc.v1.MessageBatch
+	25, // 12: claude_grpc.v1.GetMessageBatchRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	1,  // 13: claude_grpc.v1.GetMessageBatchResponse.batch:type_name -> claude_grpc.v1.MessageBatch
+	25, // 14: claude_grpc.v1.ListMessageBatchesRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	1,  // 15: claude_grpc.v1.ListMessageBatchesResponse.batches:type_name -> claude_grpc.v1.MessageBatch
+	25, // 16: claude_grpc.v1.WatchMessageBatchRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	1,  // 17: claude_grpc.v1.WatchMessageBatchResponse.batch:type_name -> claude_grpc.v1.MessageBatch
+	25, // 18: claude_grpc.v1.CancelMessageBatchRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	1,  // 19: claude_grpc.v1.CancelMessageBatchResponse.batch:type_name -> claude_grpc.v1.MessageBatch
+	25, // 20: claude_grpc.v1.DeleteMessageBatchRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	25, // 21: claude_grpc.v1.StreamMessageBatchResultsRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	19, // 22: claude_grpc.v1.StreamMessageBatchResultsResponse.result:type_name -> claude_grpc.v1.MessageBatchResult
+	20, // 23: claude_grpc.v1.MessageBatchResult.succeeded:type_name -> claude_grpc.v1.MessageBatchSucceeded
+	21, // 24: claude_grpc.v1.MessageBatchResult.errored:type_name -> claude_grpc.v1.MessageBatchErrored
+	22, // 25: claude_grpc.v1.MessageBatchResult.canceled:type_name -> claude_grpc.v1.MessageBatchCanceled
+	23, // 26: claude_grpc.v1.MessageBatchResult.expired:type_name -> claude_grpc.v1.MessageBatchExpired
+	27, // 27: claude_grpc.v1.MessageBatchSucceeded.message:type_name -> claude_grpc.v1.AssistantMessage
+	28, // 28: claude_grpc.v1.MessageBatchErrored.status:type_name -> google.rpc.Status
+	5,  // 29: claude_grpc.v1.BatchesService.CreateMessageBatch:input_type -> claude_grpc.v1.CreateMessageBatchRequest
+	7,  // 30: claude_grpc.v1.BatchesService.GetMessageBatch:input_type -> claude_grpc.v1.GetMessageBatchRequest
+	9,  // 31: claude_grpc.v1.BatchesService.ListMessageBatches:input_type -> claude_grpc.v1.ListMessageBatchesRequest
+	11, // 32: claude_grpc.v1.BatchesService.WatchMessageBatch:input_type -> claude_grpc.v1.WatchMessageBatchRequest
+	13, // 33: claude_grpc.v1.BatchesService.CancelMessageBatch:input_type -> claude_grpc.v1.CancelMessageBatchRequest
+	15, // 34: claude_grpc.v1.BatchesService.DeleteMessageBatch:input_type -> claude_grpc.v1.DeleteMessageBatchRequest
+	17, // 35: claude_grpc.v1.BatchesService.StreamMessageBatchResults:input_type -> claude_grpc.v1.StreamMessageBatchResultsRequest
+	6,  // 36: claude_grpc.v1.BatchesService.CreateMessageBatch:output_type -> claude_grpc.v1.CreateMessageBatchResponse
+	8,  // 37: claude_grpc.v1.BatchesService.GetMessageBatch:output_type -> claude_grpc.v1.GetMessageBatchResponse
+	10, // 38: claude_grpc.v1.BatchesService.ListMessageBatches:output_type -> claude_grpc.v1.ListMessageBatchesResponse
+	12, // 39: claude_grpc.v1.BatchesService.WatchMessageBatch:output_type -> claude_grpc.v1.WatchMessageBatchResponse
+	14, // 40: claude_grpc.v1.BatchesService.CancelMessageBatch:output_type -> claude_grpc.v1.CancelMessageBatchResponse
+	16, // 41: claude_grpc.v1.BatchesService.DeleteMessageBatch:output_type -> claude_grpc.v1.DeleteMessageBatchResponse
+	18, // 42: claude_grpc.v1.BatchesService.StreamMessageBatchResults:output_type -> claude_grpc.v1.StreamMessageBatchResultsResponse
+	36, // [36:43] is the sub-list for method output_type
+	29, // [29:36] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_batches_proto_init() }
@@ -2028,6 +2113,7 @@ func file_claude_grpc_v1_batches_proto_init() {
 		return
 	}
 	file_claude_grpc_v1_messages_proto_init()
+	file_claude_grpc_v1_options_proto_init()
 	file_claude_grpc_v1_wire_proto_init()
 	file_claude_grpc_v1_batches_proto_msgTypes[1].OneofWrappers = []any{}
 	file_claude_grpc_v1_batches_proto_msgTypes[2].OneofWrappers = []any{}

@@ -226,6 +226,8 @@ type UploadFileHeader struct {
 	Sha256 []byte `protobuf:"bytes,8,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// How long the content is to be available, in whole seconds, from an hour to ninety days. For ever if it is not set.
 	ExpireAfter *durationpb.Duration `protobuf:"bytes,9,opt,name=expire_after,json=expireAfter,proto3" json:"expire_after,omitempty"`
+	// How the gateway handles this call.
+	CallOptions *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	// Parameters that have no field here, as a JSON object; each member becomes a field of the form that is sent.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -314,6 +316,13 @@ func (x *UploadFileHeader) GetSha256() []byte {
 func (x *UploadFileHeader) GetExpireAfter() *durationpb.Duration {
 	if x != nil {
 		return x.ExpireAfter
+	}
+	return nil
+}
+
+func (x *UploadFileHeader) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
 	}
 	return nil
 }
@@ -470,7 +479,9 @@ type DownloadFileRequest struct {
 	// Workspace the request is for, where the key serves several.
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// Where in the content to begin: 0 for all of it. OUT_OF_RANGE if the content is shorter than that.
-	Offset        int64 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	Offset int64 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +549,13 @@ func (x *DownloadFileRequest) GetOffset() int64 {
 		return x.Offset
 	}
 	return 0
+}
+
+func (x *DownloadFileRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of DownloadFile.
@@ -637,7 +655,9 @@ type GetFileRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -698,6 +718,13 @@ func (x *GetFileRequest) GetWorkspaceId() string {
 		return *x.WorkspaceId
 	}
 	return ""
+}
+
+func (x *GetFileRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of GetFile.
@@ -761,7 +788,9 @@ type ListFilesRequest struct {
 	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// These files only, at most 100, on one page; ids of no file are left out of the response. Not together with
 	// `page_size` and `page_token`.
-	FileIds       []string `protobuf:"bytes,7,rep,name=file_ids,json=fileIds,proto3" json:"file_ids,omitempty"`
+	FileIds []string `protobuf:"bytes,7,rep,name=file_ids,json=fileIds,proto3" json:"file_ids,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -834,6 +863,13 @@ func (x *ListFilesRequest) GetPageToken() string {
 func (x *ListFilesRequest) GetFileIds() []string {
 	if x != nil {
 		return x.FileIds
+	}
+	return nil
+}
+
+func (x *ListFilesRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
 	}
 	return nil
 }
@@ -912,7 +948,9 @@ type DeleteFileRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -973,6 +1011,13 @@ func (x *DeleteFileRequest) GetWorkspaceId() string {
 		return *x.WorkspaceId
 	}
 	return ""
+}
+
+func (x *DeleteFileRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of DeleteFile.
@@ -1043,7 +1088,7 @@ var File_claude_grpc_v1_files_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_files_proto_rawDesc = "" +
 	"\n" +
-	"\x1aclaude_grpc/v1/files.proto\x12\x0eclaude_grpc.v1\x1a\x19claude_grpc/v1/wire.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x03\n" +
+	"\x1aclaude_grpc/v1/files.proto\x12\x0eclaude_grpc.v1\x1a\x1cclaude_grpc/v1/options.proto\x1a\x19claude_grpc/v1/wire.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x03\n" +
 	"\fFileMetadata\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1a\n" +
@@ -1068,7 +1113,7 @@ const file_claude_grpc_v1_files_proto_rawDesc = "" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x1b\n" +
 	"\x06crc32c\x18\x03 \x01(\aH\x00R\x06crc32c\x88\x01\x01B\t\n" +
-	"\a_crc32c\"\x8a\x03\n" +
+	"\a_crc32c\"\xca\x03\n" +
 	"\x10UploadFileHeader\x12\x1a\n" +
 	"\bfilename\x18\x01 \x01(\tR\bfilename\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
@@ -1078,7 +1123,9 @@ const file_claude_grpc_v1_files_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\a \x01(\x03H\x02R\tsizeBytes\x88\x01\x01\x12\x16\n" +
 	"\x06sha256\x18\b \x01(\fR\x06sha256\x12<\n" +
-	"\fexpire_after\x18\t \x01(\v2\x19.google.protobuf.DurationR\vexpireAfter\x12\x1d\n" +
+	"\fexpire_after\x18\t \x01(\v2\x19.google.protobuf.DurationR\vexpireAfter\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptions\x12\x1d\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tR\textraJsonB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
@@ -1089,28 +1136,32 @@ const file_claude_grpc_v1_files_proto_rawDesc = "" +
 	"\x05chunk\x18\x02 \x01(\v2\x19.claude_grpc.v1.FileChunkH\x00R\x05chunkB\x06\n" +
 	"\x04part\"F\n" +
 	"\x12UploadFileResponse\x120\n" +
-	"\x04file\x18\x01 \x01(\v2\x1c.claude_grpc.v1.FileMetadataR\x04file\"\xdd\x01\n" +
+	"\x04file\x18\x01 \x01(\v2\x1c.claude_grpc.v1.FileMetadataR\x04file\"\x9d\x02\n" +
 	"\x13DownloadFileRequest\x12\x17\n" +
 	"\afile_id\x18\x01 \x01(\tR\x06fileId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x16\n" +
-	"\x06offset\x18\x06 \x01(\x03R\x06offsetB\x14\n" +
+	"\x06offset\x18\x06 \x01(\x03R\x06offset\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"\x85\x01\n" +
 	"\x14DownloadFileResponse\x122\n" +
 	"\x04file\x18\x01 \x01(\v2\x1c.claude_grpc.v1.FileMetadataH\x00R\x04file\x121\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x19.claude_grpc.v1.FileChunkH\x00R\x05chunkB\x06\n" +
-	"\x04part\"\xc0\x01\n" +
+	"\x04part\"\x80\x02\n" +
 	"\x0eGetFileRequest\x12\x17\n" +
 	"\afile_id\x18\x01 \x01(\tR\x06fileId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"C\n" +
 	"\x0fGetFileResponse\x120\n" +
-	"\x04file\x18\x01 \x01(\v2\x1c.claude_grpc.v1.FileMetadataR\x04file\"\x80\x02\n" +
+	"\x04file\x18\x01 \x01(\v2\x1c.claude_grpc.v1.FileMetadataR\x04file\"\xc0\x02\n" +
 	"\x10ListFilesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
@@ -1118,7 +1169,9 @@ const file_claude_grpc_v1_files_proto_rawDesc = "" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x06 \x01(\tR\tpageToken\x12\x19\n" +
-	"\bfile_ids\x18\a \x03(\tR\afileIdsB\x14\n" +
+	"\bfile_ids\x18\a \x03(\tR\afileIds\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"\xac\x01\n" +
 	"\x11ListFilesResponse\x12@\n" +
@@ -1126,12 +1179,14 @@ const file_claude_grpc_v1_files_proto_rawDesc = "" +
 	"\x04data\x18\x01R\x05files\x12.\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01R\rnextPageToken\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xc3\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x83\x02\n" +
 	"\x11DeleteFileRequest\x12\x17\n" +
 	"\afile_id\x18\x01 \x01(\tR\x06fileId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"_\n" +
 	"\x12DeleteFileResponse\x12\x0e\n" +
@@ -1179,33 +1234,39 @@ var file_claude_grpc_v1_files_proto_goTypes = []any{
 	(*DeleteFileResponse)(nil),    // 12: claude_grpc.v1.DeleteFileResponse
 	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*CallOptions)(nil),           // 15: claude_grpc.v1.CallOptions
 }
 var file_claude_grpc_v1_files_proto_depIdxs = []int32{
 	13, // 0: claude_grpc.v1.FileMetadata.create_time:type_name -> google.protobuf.Timestamp
 	13, // 1: claude_grpc.v1.FileMetadata.expire_time:type_name -> google.protobuf.Timestamp
 	14, // 2: claude_grpc.v1.UploadFileHeader.expire_after:type_name -> google.protobuf.Duration
-	2,  // 3: claude_grpc.v1.UploadFileRequest.header:type_name -> claude_grpc.v1.UploadFileHeader
-	1,  // 4: claude_grpc.v1.UploadFileRequest.chunk:type_name -> claude_grpc.v1.FileChunk
-	0,  // 5: claude_grpc.v1.UploadFileResponse.file:type_name -> claude_grpc.v1.FileMetadata
-	0,  // 6: claude_grpc.v1.DownloadFileResponse.file:type_name -> claude_grpc.v1.FileMetadata
-	1,  // 7: claude_grpc.v1.DownloadFileResponse.chunk:type_name -> claude_grpc.v1.FileChunk
-	0,  // 8: claude_grpc.v1.GetFileResponse.file:type_name -> claude_grpc.v1.FileMetadata
-	0,  // 9: claude_grpc.v1.ListFilesResponse.files:type_name -> claude_grpc.v1.FileMetadata
-	3,  // 10: claude_grpc.v1.FilesService.UploadFile:input_type -> claude_grpc.v1.UploadFileRequest
-	5,  // 11: claude_grpc.v1.FilesService.DownloadFile:input_type -> claude_grpc.v1.DownloadFileRequest
-	7,  // 12: claude_grpc.v1.FilesService.GetFile:input_type -> claude_grpc.v1.GetFileRequest
-	9,  // 13: claude_grpc.v1.FilesService.ListFiles:input_type -> claude_grpc.v1.ListFilesRequest
-	11, // 14: claude_grpc.v1.FilesService.DeleteFile:input_type -> claude_grpc.v1.DeleteFileRequest
-	4,  // 15: claude_grpc.v1.FilesService.UploadFile:output_type -> claude_grpc.v1.UploadFileResponse
-	6,  // 16: claude_grpc.v1.FilesService.DownloadFile:output_type -> claude_grpc.v1.DownloadFileResponse
-	8,  // 17: claude_grpc.v1.FilesService.GetFile:output_type -> claude_grpc.v1.GetFileResponse
-	10, // 18: claude_grpc.v1.FilesService.ListFiles:output_type -> claude_grpc.v1.ListFilesResponse
-	12, // 19: claude_grpc.v1.FilesService.DeleteFile:output_type -> claude_grpc.v1.DeleteFileResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	15, // 3: claude_grpc.v1.UploadFileHeader.call_options:type_name -> claude_grpc.v1.CallOptions
+	2,  // 4: claude_grpc.v1.UploadFileRequest.header:type_name -> claude_grpc.v1.UploadFileHeader
+	1,  // 5: claude_grpc.v1.UploadFileRequest.chunk:type_name -> claude_grpc.v1.FileChunk
+	0,  // 6: claude_grpc.v1.UploadFileResponse.file:type_name -> claude_grpc.v1.FileMetadata
+	15, // 7: claude_grpc.v1.DownloadFileRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	0,  // 8: claude_grpc.v1.DownloadFileResponse.file:type_name -> claude_grpc.v1.FileMetadata
+	1,  // 9: claude_grpc.v1.DownloadFileResponse.chunk:type_name -> claude_grpc.v1.FileChunk
+	15, // 10: claude_grpc.v1.GetFileRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	0,  // 11: claude_grpc.v1.GetFileResponse.file:type_name -> claude_grpc.v1.FileMetadata
+	15, // 12: claude_grpc.v1.ListFilesRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	0,  // 13: claude_grpc.v1.ListFilesResponse.files:type_name -> claude_grpc.v1.FileMetadata
+	15, // 14: claude_grpc.v1.DeleteFileRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	3,  // 15: claude_grpc.v1.FilesService.UploadFile:input_type -> claude_grpc.v1.UploadFileRequest
+	5,  // 16: claude_grpc.v1.FilesService.DownloadFile:input_type -> claude_grpc.v1.DownloadFileRequest
+	7,  // 17: claude_grpc.v1.FilesService.GetFile:input_type -> claude_grpc.v1.GetFileRequest
+	9,  // 18: claude_grpc.v1.FilesService.ListFiles:input_type -> claude_grpc.v1.ListFilesRequest
+	11, // 19: claude_grpc.v1.FilesService.DeleteFile:input_type -> claude_grpc.v1.DeleteFileRequest
+	4,  // 20: claude_grpc.v1.FilesService.UploadFile:output_type -> claude_grpc.v1.UploadFileResponse
+	6,  // 21: claude_grpc.v1.FilesService.DownloadFile:output_type -> claude_grpc.v1.DownloadFileResponse
+	8,  // 22: claude_grpc.v1.FilesService.GetFile:output_type -> claude_grpc.v1.GetFileResponse
+	10, // 23: claude_grpc.v1.FilesService.ListFiles:output_type -> claude_grpc.v1.ListFilesResponse
+	12, // 24: claude_grpc.v1.FilesService.DeleteFile:output_type -> claude_grpc.v1.DeleteFileResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_files_proto_init() }
@@ -1213,6 +1274,7 @@ func file_claude_grpc_v1_files_proto_init() {
 	if File_claude_grpc_v1_files_proto != nil {
 		return
 	}
+	file_claude_grpc_v1_options_proto_init()
 	file_claude_grpc_v1_wire_proto_init()
 	file_claude_grpc_v1_files_proto_msgTypes[0].OneofWrappers = []any{}
 	file_claude_grpc_v1_files_proto_msgTypes[1].OneofWrappers = []any{}

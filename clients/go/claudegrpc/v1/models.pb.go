@@ -920,7 +920,9 @@ type GetModelRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -983,6 +985,13 @@ func (x *GetModelRequest) GetWorkspaceId() string {
 	return ""
 }
 
+func (x *GetModelRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of GetModel.
 type GetModelResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1043,7 +1052,9 @@ type ListModelsRequest struct {
 	// `next_page_token` of the page before, or empty for the first page. All but `page_size` must be as it was there.
 	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Models in these stages only, such as `retired`. Those that are active or deprecated if none is named.
-	Lifecycles    []string `protobuf:"bytes,7,rep,name=lifecycles,proto3" json:"lifecycles,omitempty"`
+	Lifecycles []string `protobuf:"bytes,7,rep,name=lifecycles,proto3" json:"lifecycles,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1120,6 +1131,13 @@ func (x *ListModelsRequest) GetLifecycles() []string {
 	return nil
 }
 
+func (x *ListModelsRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of ListModels.
 type ListModelsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1188,7 +1206,7 @@ var File_claude_grpc_v1_models_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_models_proto_rawDesc = "" +
 	"\n" +
-	"\x1bclaude_grpc/v1/models.proto\x12\x0eclaude_grpc.v1\x1a\x19claude_grpc/v1/wire.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x05\n" +
+	"\x1bclaude_grpc/v1/models.proto\x12\x0eclaude_grpc.v1\x1a\x1cclaude_grpc/v1/options.proto\x1a\x19claude_grpc/v1/wire.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x05\n" +
 	"\tModelInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12!\n" +
@@ -1290,16 +1308,18 @@ const file_claude_grpc_v1_models_proto_rawDesc = "" +
 	"\n" +
 	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJsonB\f\n" +
 	"\n" +
-	"_supported\"\xc3\x01\n" +
+	"_supported\"\x83\x02\n" +
 	"\x0fGetModelRequest\x12\x19\n" +
 	"\bmodel_id\x18\x01 \x01(\tR\amodelId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"C\n" +
 	"\x10GetModelResponse\x12/\n" +
-	"\x05model\x18\x01 \x01(\v2\x19.claude_grpc.v1.ModelInfoR\x05model\"\x86\x02\n" +
+	"\x05model\x18\x01 \x01(\v2\x19.claude_grpc.v1.ModelInfoR\x05model\"\xc6\x02\n" +
 	"\x11ListModelsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
@@ -1309,7 +1329,9 @@ const file_claude_grpc_v1_models_proto_rawDesc = "" +
 	"page_token\x18\x06 \x01(\tR\tpageToken\x12\x1e\n" +
 	"\n" +
 	"lifecycles\x18\a \x03(\tR\n" +
-	"lifecyclesB\x14\n" +
+	"lifecycles\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"\xac\x01\n" +
 	"\x12ListModelsResponse\x12?\n" +
@@ -1361,6 +1383,7 @@ var file_claude_grpc_v1_models_proto_goTypes = []any{
 	(*ListModelsRequest)(nil),           // 12: claude_grpc.v1.ListModelsRequest
 	(*ListModelsResponse)(nil),          // 13: claude_grpc.v1.ListModelsResponse
 	(*timestamppb.Timestamp)(nil),       // 14: google.protobuf.Timestamp
+	(*CallOptions)(nil),                 // 15: claude_grpc.v1.CallOptions
 }
 var file_claude_grpc_v1_models_proto_depIdxs = []int32{
 	14, // 0: claude_grpc.v1.ModelInfo.create_time:type_name -> google.protobuf.Timestamp
@@ -1395,17 +1418,19 @@ var file_claude_grpc_v1_models_proto_depIdxs = []int32{
 	3,  // 29: claude_grpc.v1.ServerToolsCapability.web_search:type_name -> claude_grpc.v1.CapabilitySupport
 	3,  // 30: claude_grpc.v1.ServerToolsCapability.code_execution:type_name -> claude_grpc.v1.CapabilitySupport
 	3,  // 31: claude_grpc.v1.CompactionCapability.summarize:type_name -> claude_grpc.v1.CapabilitySupport
-	1,  // 32: claude_grpc.v1.GetModelResponse.model:type_name -> claude_grpc.v1.ModelInfo
-	1,  // 33: claude_grpc.v1.ListModelsResponse.models:type_name -> claude_grpc.v1.ModelInfo
-	10, // 34: claude_grpc.v1.ModelsService.GetModel:input_type -> claude_grpc.v1.GetModelRequest
-	12, // 35: claude_grpc.v1.ModelsService.ListModels:input_type -> claude_grpc.v1.ListModelsRequest
-	11, // 36: claude_grpc.v1.ModelsService.GetModel:output_type -> claude_grpc.v1.GetModelResponse
-	13, // 37: claude_grpc.v1.ModelsService.ListModels:output_type -> claude_grpc.v1.ListModelsResponse
-	36, // [36:38] is the sub-list for method output_type
-	34, // [34:36] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	15, // 32: claude_grpc.v1.GetModelRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	1,  // 33: claude_grpc.v1.GetModelResponse.model:type_name -> claude_grpc.v1.ModelInfo
+	15, // 34: claude_grpc.v1.ListModelsRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	1,  // 35: claude_grpc.v1.ListModelsResponse.models:type_name -> claude_grpc.v1.ModelInfo
+	10, // 36: claude_grpc.v1.ModelsService.GetModel:input_type -> claude_grpc.v1.GetModelRequest
+	12, // 37: claude_grpc.v1.ModelsService.ListModels:input_type -> claude_grpc.v1.ListModelsRequest
+	11, // 38: claude_grpc.v1.ModelsService.GetModel:output_type -> claude_grpc.v1.GetModelResponse
+	13, // 39: claude_grpc.v1.ModelsService.ListModels:output_type -> claude_grpc.v1.ListModelsResponse
+	38, // [38:40] is the sub-list for method output_type
+	36, // [36:38] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_models_proto_init() }
@@ -1413,6 +1438,7 @@ func file_claude_grpc_v1_models_proto_init() {
 	if File_claude_grpc_v1_models_proto != nil {
 		return
 	}
+	file_claude_grpc_v1_options_proto_init()
 	file_claude_grpc_v1_wire_proto_init()
 	file_claude_grpc_v1_models_proto_msgTypes[0].OneofWrappers = []any{}
 	file_claude_grpc_v1_models_proto_msgTypes[2].OneofWrappers = []any{}

@@ -80,6 +80,8 @@ func (DisconnectPolicy) EnumDescriptor() ([]byte, []int) {
 
 // How the gateway handles this call. Nothing of it reaches the API. What is not set is as the gateway's settings say.
 //
+// Retries and timeouts are for all methods that ask the API. What is for messages only, the others refuse.
+//
 // However long the timeouts, a call ends with its gRPC deadline. Timeouts are longer than zero and at most 24 hours.
 // What was tried comes back in trailers: `claude-grpc-attempts` is the number of HTTP requests, `claude-grpc-retries`
 // says why each but the last had to be made again (`529,connect`), `claude-grpc-model` is the model that was asked
@@ -99,12 +101,13 @@ type CallOptions struct {
 	TotalTimeout *durationpb.Duration `protobuf:"bytes,5,opt,name=total_timeout,json=totalTimeout,proto3" json:"total_timeout,omitempty"`
 	// Models that are asked, in this order, when the request's own is overloaded (HTTP 529), or is not asked at all
 	// because it was failing just now; at most 8. A model takes over before the first event only. Instead of those that
-	// the gateway's settings name. Not used when counting tokens.
+	// the gateway's settings name. For messages only, and not used when counting tokens.
 	FallbackModels []string `protobuf:"bytes,6,rep,name=fallback_models,json=fallbackModels,proto3" json:"fallback_models,omitempty"`
 	// Whether no other model may take over, even if the gateway's settings name one. Not together with
 	// `fallback_models`.
 	NoFallback bool `protobuf:"varint,7,opt,name=no_fallback,json=noFallback,proto3" json:"no_fallback,omitempty"`
 	// What becomes of the call if its caller is gone before it has ended: cancelled, disconnected, past its deadline.
+	// DISCONNECT_POLICY_FINISH is for messages only.
 	OnDisconnect  DisconnectPolicy `protobuf:"varint,8,opt,name=on_disconnect,json=onDisconnect,proto3,enum=claude_grpc.v1.DisconnectPolicy" json:"on_disconnect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

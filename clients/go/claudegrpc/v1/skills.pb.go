@@ -372,6 +372,8 @@ type CreateSkillHeader struct {
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	// Parameters that have no field here, as a JSON object; each member becomes a field of the form that is sent.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -434,6 +436,13 @@ func (x *CreateSkillHeader) GetWorkspaceId() string {
 		return *x.WorkspaceId
 	}
 	return ""
+}
+
+func (x *CreateSkillHeader) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 func (x *CreateSkillHeader) GetExtraJson() string {
@@ -603,7 +612,9 @@ type GetSkillRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -666,6 +677,13 @@ func (x *GetSkillRequest) GetWorkspaceId() string {
 	return ""
 }
 
+func (x *GetSkillRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of GetSkill.
 type GetSkillResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -726,7 +744,9 @@ type ListSkillsRequest struct {
 	// `next_page_token` of the page before, or empty for the first page. All but `page_size` must be as it was there.
 	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Skills from there only, such as `custom`.
-	Source        string `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
+	Source string `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -803,6 +823,13 @@ func (x *ListSkillsRequest) GetSource() string {
 	return ""
 }
 
+func (x *ListSkillsRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of ListSkills.
 type ListSkillsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -877,7 +904,9 @@ type DeleteSkillRequest struct {
 	// Version of the API's rules, `2026-10-21` or `2023-06-01`. Default by the gateway's setting.
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
-	WorkspaceId   *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -938,6 +967,13 @@ func (x *DeleteSkillRequest) GetWorkspaceId() string {
 		return *x.WorkspaceId
 	}
 	return ""
+}
+
+func (x *DeleteSkillRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of DeleteSkill.
@@ -1015,6 +1051,8 @@ type CreateSkillVersionHeader struct {
 	AnthropicVersion *string `protobuf:"bytes,3,opt,name=anthropic_version,json=anthropicVersion,proto3,oneof" json:"anthropic_version,omitempty"`
 	// Workspace the request is for, where the key serves several.
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	// Parameters that have no field here, as a JSON object; each member becomes a field of the form that is sent.
 	ExtraJson     string `protobuf:"bytes,100,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1077,6 +1115,13 @@ func (x *CreateSkillVersionHeader) GetWorkspaceId() string {
 		return *x.WorkspaceId
 	}
 	return ""
+}
+
+func (x *CreateSkillVersionHeader) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 func (x *CreateSkillVersionHeader) GetExtraJson() string {
@@ -1248,7 +1293,9 @@ type GetSkillVersionRequest struct {
 	// Workspace the request is for, where the key serves several.
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// Required. Which version, or `latest`. With the beta `skills-2025-10-02` a version is named by its time.
-	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1318,6 +1365,13 @@ func (x *GetSkillVersionRequest) GetVersion() string {
 	return ""
 }
 
+func (x *GetSkillVersionRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
+}
+
 // Response of GetSkillVersion.
 type GetSkillVersionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1378,7 +1432,9 @@ type ListSkillVersionsRequest struct {
 	// `next_page_token` of the page before, or empty for the first page. All but `page_size` must be as it was there.
 	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Required. Which skill.
-	SkillId       string `protobuf:"bytes,7,opt,name=skill_id,json=skillId,proto3" json:"skill_id,omitempty"`
+	SkillId string `protobuf:"bytes,7,opt,name=skill_id,json=skillId,proto3" json:"skill_id,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1453,6 +1509,13 @@ func (x *ListSkillVersionsRequest) GetSkillId() string {
 		return x.SkillId
 	}
 	return ""
+}
+
+func (x *ListSkillVersionsRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of ListSkillVersions.
@@ -1531,7 +1594,9 @@ type DeleteSkillVersionRequest struct {
 	// Workspace the request is for, where the key serves several.
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// Required. Which version.
-	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1599,6 +1664,13 @@ func (x *DeleteSkillVersionRequest) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *DeleteSkillVersionRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of DeleteSkillVersion.
@@ -1677,7 +1749,9 @@ type DownloadSkillVersionRequest struct {
 	// Workspace the request is for, where the key serves several.
 	WorkspaceId *string `protobuf:"bytes,4,opt,name=workspace_id,json=workspaceId,proto3,oneof" json:"workspace_id,omitempty"`
 	// Required. Which version, or `latest`.
-	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// How the gateway handles this call.
+	CallOptions   *CallOptions `protobuf:"bytes,10,opt,name=call_options,json=callOptions,proto3" json:"call_options,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1745,6 +1819,13 @@ func (x *DownloadSkillVersionRequest) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *DownloadSkillVersionRequest) GetCallOptions() *CallOptions {
+	if x != nil {
+		return x.CallOptions
+	}
+	return nil
 }
 
 // Response of DownloadSkillVersion.
@@ -1893,7 +1974,7 @@ var File_claude_grpc_v1_skills_proto protoreflect.FileDescriptor
 
 const file_claude_grpc_v1_skills_proto_rawDesc = "" +
 	"\n" +
-	"\x1bclaude_grpc/v1/skills.proto\x12\x0eclaude_grpc.v1\x1a\x1aclaude_grpc/v1/files.proto\x1a\x19claude_grpc/v1/wire.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x02\n" +
+	"\x1bclaude_grpc/v1/skills.proto\x12\x0eclaude_grpc.v1\x1a\x1aclaude_grpc/v1/files.proto\x1a\x1cclaude_grpc/v1/options.proto\x1a\x19claude_grpc/v1/wire.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x02\n" +
 	"\x05Skill\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12!\n" +
@@ -1932,12 +2013,14 @@ const file_claude_grpc_v1_skills_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x03 \x01(\x03H\x00R\tsizeBytes\x88\x01\x01\x12\x16\n" +
 	"\x06sha256\x18\x04 \x01(\fR\x06sha256B\r\n" +
-	"\v_size_bytes\"\x82\x02\n" +
+	"\v_size_bytes\"\xc2\x02\n" +
 	"\x11CreateSkillHeader\x12&\n" +
 	"\fdisplay_name\x18\x01 \x01(\tH\x00R\vdisplayName\x88\x01\x01\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x01R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x02R\vworkspaceId\x88\x01\x01\x12\x1d\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x02R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptions\x12\x1d\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tR\textraJsonB\x0f\n" +
 	"\r_display_nameB\x14\n" +
@@ -1949,16 +2032,18 @@ const file_claude_grpc_v1_skills_proto_rawDesc = "" +
 	"\x05chunk\x18\x03 \x01(\v2\x19.claude_grpc.v1.FileChunkH\x00R\x05chunkB\x06\n" +
 	"\x04part\"B\n" +
 	"\x13CreateSkillResponse\x12+\n" +
-	"\x05skill\x18\x01 \x01(\v2\x15.claude_grpc.v1.SkillR\x05skill\"\xc3\x01\n" +
+	"\x05skill\x18\x01 \x01(\v2\x15.claude_grpc.v1.SkillR\x05skill\"\x83\x02\n" +
 	"\x0fGetSkillRequest\x12\x19\n" +
 	"\bskill_id\x18\x01 \x01(\tR\askillId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"?\n" +
 	"\x10GetSkillResponse\x12+\n" +
-	"\x05skill\x18\x01 \x01(\v2\x15.claude_grpc.v1.SkillR\x05skill\"\xfe\x01\n" +
+	"\x05skill\x18\x01 \x01(\v2\x15.claude_grpc.v1.SkillR\x05skill\"\xbe\x02\n" +
 	"\x11ListSkillsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
@@ -1966,7 +2051,9 @@ const file_claude_grpc_v1_skills_proto_rawDesc = "" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x06 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06source\x18\a \x01(\tR\x06sourceB\x14\n" +
+	"\x06source\x18\a \x01(\tR\x06source\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"\xa8\x01\n" +
 	"\x12ListSkillsResponse\x12;\n" +
@@ -1974,24 +2061,28 @@ const file_claude_grpc_v1_skills_proto_rawDesc = "" +
 	"\x04data\x18\x01R\x06skills\x12.\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01R\rnextPageToken\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xc6\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\x86\x02\n" +
 	"\x12DeleteSkillRequest\x12\x19\n" +
 	"\bskill_id\x18\x01 \x01(\tR\askillId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01B\x14\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"`\n" +
 	"\x13DeleteSkillResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xeb\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xab\x02\n" +
 	"\x18CreateSkillVersionHeader\x12\x19\n" +
 	"\bskill_id\x18\x01 \x01(\tR\askillId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
-	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x1d\n" +
+	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptions\x12\x1d\n" +
 	"\n" +
 	"extra_json\x18d \x01(\tR\textraJsonB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
@@ -2002,17 +2093,19 @@ const file_claude_grpc_v1_skills_proto_rawDesc = "" +
 	"\x05chunk\x18\x03 \x01(\v2\x19.claude_grpc.v1.FileChunkH\x00R\x05chunkB\x06\n" +
 	"\x04part\"T\n" +
 	"\x1aCreateSkillVersionResponse\x126\n" +
-	"\aversion\x18\x01 \x01(\v2\x1c.claude_grpc.v1.SkillVersionR\aversion\"\xe4\x01\n" +
+	"\aversion\x18\x01 \x01(\v2\x1c.claude_grpc.v1.SkillVersionR\aversion\"\xa4\x02\n" +
 	"\x16GetSkillVersionRequest\x12\x19\n" +
 	"\bskill_id\x18\x01 \x01(\tR\askillId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversionB\x14\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"Q\n" +
 	"\x17GetSkillVersionResponse\x126\n" +
-	"\aversion\x18\x01 \x01(\v2\x1c.claude_grpc.v1.SkillVersionR\aversion\"\x88\x02\n" +
+	"\aversion\x18\x01 \x01(\v2\x1c.claude_grpc.v1.SkillVersionR\aversion\"\xc8\x02\n" +
 	"\x18ListSkillVersionsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
@@ -2020,7 +2113,9 @@ const file_claude_grpc_v1_skills_proto_rawDesc = "" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x06 \x01(\tR\tpageToken\x12\x19\n" +
-	"\bskill_id\x18\a \x01(\tR\askillIdB\x14\n" +
+	"\bskill_id\x18\a \x01(\tR\askillId\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"\xba\x01\n" +
 	"\x19ListSkillVersionsResponse\x12F\n" +
@@ -2028,26 +2123,30 @@ const file_claude_grpc_v1_skills_proto_rawDesc = "" +
 	"\x04data\x18\x01R\bversions\x12.\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x06\xa2\xbb\x18\x02P\x01R\rnextPageToken\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xe7\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xa7\x02\n" +
 	"\x19DeleteSkillVersionRequest\x12\x19\n" +
 	"\bskill_id\x18\x01 \x01(\tR\askillId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversionB\x14\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"g\n" +
 	"\x1aDeleteSkillVersionResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12%\n" +
 	"\n" +
-	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xe9\x01\n" +
+	"extra_json\x18d \x01(\tB\x06\xa2\xbb\x18\x02H\x01R\textraJson\"\xa9\x02\n" +
 	"\x1bDownloadSkillVersionRequest\x12\x19\n" +
 	"\bskill_id\x18\x01 \x01(\tR\askillId\x12\x14\n" +
 	"\x05betas\x18\x02 \x03(\tR\x05betas\x120\n" +
 	"\x11anthropic_version\x18\x03 \x01(\tH\x00R\x10anthropicVersion\x88\x01\x01\x12&\n" +
 	"\fworkspace_id\x18\x04 \x01(\tH\x01R\vworkspaceId\x88\x01\x01\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversionB\x14\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12>\n" +
+	"\fcall_options\x18\n" +
+	" \x01(\v2\x1b.claude_grpc.v1.CallOptionsR\vcallOptionsB\x14\n" +
 	"\x12_anthropic_versionB\x0f\n" +
 	"\r_workspace_id\"\x9a\x01\n" +
 	"\x1cDownloadSkillVersionResponse\x12?\n" +
@@ -2112,50 +2211,60 @@ var file_claude_grpc_v1_skills_proto_goTypes = []any{
 	(*DownloadSkillVersionResponse)(nil), // 23: claude_grpc.v1.DownloadSkillVersionResponse
 	(*SkillVersionArchive)(nil),          // 24: claude_grpc.v1.SkillVersionArchive
 	(*timestamppb.Timestamp)(nil),        // 25: google.protobuf.Timestamp
-	(*FileChunk)(nil),                    // 26: claude_grpc.v1.FileChunk
+	(*CallOptions)(nil),                  // 26: claude_grpc.v1.CallOptions
+	(*FileChunk)(nil),                    // 27: claude_grpc.v1.FileChunk
 }
 var file_claude_grpc_v1_skills_proto_depIdxs = []int32{
 	1,  // 0: claude_grpc.v1.Skill.source:type_name -> claude_grpc.v1.SkillSource
 	25, // 1: claude_grpc.v1.Skill.create_time:type_name -> google.protobuf.Timestamp
 	25, // 2: claude_grpc.v1.Skill.update_time:type_name -> google.protobuf.Timestamp
 	25, // 3: claude_grpc.v1.SkillVersion.create_time:type_name -> google.protobuf.Timestamp
-	4,  // 4: claude_grpc.v1.CreateSkillRequest.header:type_name -> claude_grpc.v1.CreateSkillHeader
-	3,  // 5: claude_grpc.v1.CreateSkillRequest.file:type_name -> claude_grpc.v1.SkillFile
-	26, // 6: claude_grpc.v1.CreateSkillRequest.chunk:type_name -> claude_grpc.v1.FileChunk
-	0,  // 7: claude_grpc.v1.CreateSkillResponse.skill:type_name -> claude_grpc.v1.Skill
-	0,  // 8: claude_grpc.v1.GetSkillResponse.skill:type_name -> claude_grpc.v1.Skill
-	0,  // 9: claude_grpc.v1.ListSkillsResponse.skills:type_name -> claude_grpc.v1.Skill
-	13, // 10: claude_grpc.v1.CreateSkillVersionRequest.header:type_name -> claude_grpc.v1.CreateSkillVersionHeader
-	3,  // 11: claude_grpc.v1.CreateSkillVersionRequest.file:type_name -> claude_grpc.v1.SkillFile
-	26, // 12: claude_grpc.v1.CreateSkillVersionRequest.chunk:type_name -> claude_grpc.v1.FileChunk
-	2,  // 13: claude_grpc.v1.CreateSkillVersionResponse.version:type_name -> claude_grpc.v1.SkillVersion
-	2,  // 14: claude_grpc.v1.GetSkillVersionResponse.version:type_name -> claude_grpc.v1.SkillVersion
-	2,  // 15: claude_grpc.v1.ListSkillVersionsResponse.versions:type_name -> claude_grpc.v1.SkillVersion
-	24, // 16: claude_grpc.v1.DownloadSkillVersionResponse.archive:type_name -> claude_grpc.v1.SkillVersionArchive
-	26, // 17: claude_grpc.v1.DownloadSkillVersionResponse.chunk:type_name -> claude_grpc.v1.FileChunk
-	5,  // 18: claude_grpc.v1.SkillsService.CreateSkill:input_type -> claude_grpc.v1.CreateSkillRequest
-	7,  // 19: claude_grpc.v1.SkillsService.GetSkill:input_type -> claude_grpc.v1.GetSkillRequest
-	9,  // 20: claude_grpc.v1.SkillsService.ListSkills:input_type -> claude_grpc.v1.ListSkillsRequest
-	11, // 21: claude_grpc.v1.SkillsService.DeleteSkill:input_type -> claude_grpc.v1.DeleteSkillRequest
-	14, // 22: claude_grpc.v1.SkillsService.CreateSkillVersion:input_type -> claude_grpc.v1.CreateSkillVersionRequest
-	16, // 23: claude_grpc.v1.SkillsService.GetSkillVersion:input_type -> claude_grpc.v1.GetSkillVersionRequest
-	18, // 24: claude_grpc.v1.SkillsService.ListSkillVersions:input_type -> claude_grpc.v1.ListSkillVersionsRequest
-	20, // 25: claude_grpc.v1.SkillsService.DeleteSkillVersion:input_type -> claude_grpc.v1.DeleteSkillVersionRequest
-	22, // 26: claude_grpc.v1.SkillsService.DownloadSkillVersion:input_type -> claude_grpc.v1.DownloadSkillVersionRequest
-	6,  // 27: claude_grpc.v1.SkillsService.CreateSkill:output_type -> claude_grpc.v1.CreateSkillResponse
-	8,  // 28: claude_grpc.v1.SkillsService.GetSkill:output_type -> claude_grpc.v1.GetSkillResponse
-	10, // 29: claude_grpc.v1.SkillsService.ListSkills:output_type -> claude_grpc.v1.ListSkillsResponse
-	12, // 30: claude_grpc.v1.SkillsService.DeleteSkill:output_type -> claude_grpc.v1.DeleteSkillResponse
-	15, // 31: claude_grpc.v1.SkillsService.CreateSkillVersion:output_type -> claude_grpc.v1.CreateSkillVersionResponse
-	17, // 32: claude_grpc.v1.SkillsService.GetSkillVersion:output_type -> claude_grpc.v1.GetSkillVersionResponse
-	19, // 33: claude_grpc.v1.SkillsService.ListSkillVersions:output_type -> claude_grpc.v1.ListSkillVersionsResponse
-	21, // 34: claude_grpc.v1.SkillsService.DeleteSkillVersion:output_type -> claude_grpc.v1.DeleteSkillVersionResponse
-	23, // 35: claude_grpc.v1.SkillsService.DownloadSkillVersion:output_type -> claude_grpc.v1.DownloadSkillVersionResponse
-	27, // [27:36] is the sub-list for method output_type
-	18, // [18:27] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	26, // 4: claude_grpc.v1.CreateSkillHeader.call_options:type_name -> claude_grpc.v1.CallOptions
+	4,  // 5: claude_grpc.v1.CreateSkillRequest.header:type_name -> claude_grpc.v1.CreateSkillHeader
+	3,  // 6: claude_grpc.v1.CreateSkillRequest.file:type_name -> claude_grpc.v1.SkillFile
+	27, // 7: claude_grpc.v1.CreateSkillRequest.chunk:type_name -> claude_grpc.v1.FileChunk
+	0,  // 8: claude_grpc.v1.CreateSkillResponse.skill:type_name -> claude_grpc.v1.Skill
+	26, // 9: claude_grpc.v1.GetSkillRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	0,  // 10: claude_grpc.v1.GetSkillResponse.skill:type_name -> claude_grpc.v1.Skill
+	26, // 11: claude_grpc.v1.ListSkillsRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	0,  // 12: claude_grpc.v1.ListSkillsResponse.skills:type_name -> claude_grpc.v1.Skill
+	26, // 13: claude_grpc.v1.DeleteSkillRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	26, // 14: claude_grpc.v1.CreateSkillVersionHeader.call_options:type_name -> claude_grpc.v1.CallOptions
+	13, // 15: claude_grpc.v1.CreateSkillVersionRequest.header:type_name -> claude_grpc.v1.CreateSkillVersionHeader
+	3,  // 16: claude_grpc.v1.CreateSkillVersionRequest.file:type_name -> claude_grpc.v1.SkillFile
+	27, // 17: claude_grpc.v1.CreateSkillVersionRequest.chunk:type_name -> claude_grpc.v1.FileChunk
+	2,  // 18: claude_grpc.v1.CreateSkillVersionResponse.version:type_name -> claude_grpc.v1.SkillVersion
+	26, // 19: claude_grpc.v1.GetSkillVersionRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	2,  // 20: claude_grpc.v1.GetSkillVersionResponse.version:type_name -> claude_grpc.v1.SkillVersion
+	26, // 21: claude_grpc.v1.ListSkillVersionsRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	2,  // 22: claude_grpc.v1.ListSkillVersionsResponse.versions:type_name -> claude_grpc.v1.SkillVersion
+	26, // 23: claude_grpc.v1.DeleteSkillVersionRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	26, // 24: claude_grpc.v1.DownloadSkillVersionRequest.call_options:type_name -> claude_grpc.v1.CallOptions
+	24, // 25: claude_grpc.v1.DownloadSkillVersionResponse.archive:type_name -> claude_grpc.v1.SkillVersionArchive
+	27, // 26: claude_grpc.v1.DownloadSkillVersionResponse.chunk:type_name -> claude_grpc.v1.FileChunk
+	5,  // 27: claude_grpc.v1.SkillsService.CreateSkill:input_type -> claude_grpc.v1.CreateSkillRequest
+	7,  // 28: claude_grpc.v1.SkillsService.GetSkill:input_type -> claude_grpc.v1.GetSkillRequest
+	9,  // 29: claude_grpc.v1.SkillsService.ListSkills:input_type -> claude_grpc.v1.ListSkillsRequest
+	11, // 30: claude_grpc.v1.SkillsService.DeleteSkill:input_type -> claude_grpc.v1.DeleteSkillRequest
+	14, // 31: claude_grpc.v1.SkillsService.CreateSkillVersion:input_type -> claude_grpc.v1.CreateSkillVersionRequest
+	16, // 32: claude_grpc.v1.SkillsService.GetSkillVersion:input_type -> claude_grpc.v1.GetSkillVersionRequest
+	18, // 33: claude_grpc.v1.SkillsService.ListSkillVersions:input_type -> claude_grpc.v1.ListSkillVersionsRequest
+	20, // 34: claude_grpc.v1.SkillsService.DeleteSkillVersion:input_type -> claude_grpc.v1.DeleteSkillVersionRequest
+	22, // 35: claude_grpc.v1.SkillsService.DownloadSkillVersion:input_type -> claude_grpc.v1.DownloadSkillVersionRequest
+	6,  // 36: claude_grpc.v1.SkillsService.CreateSkill:output_type -> claude_grpc.v1.CreateSkillResponse
+	8,  // 37: claude_grpc.v1.SkillsService.GetSkill:output_type -> claude_grpc.v1.GetSkillResponse
+	10, // 38: claude_grpc.v1.SkillsService.ListSkills:output_type -> claude_grpc.v1.ListSkillsResponse
+	12, // 39: claude_grpc.v1.SkillsService.DeleteSkill:output_type -> claude_grpc.v1.DeleteSkillResponse
+	15, // 40: claude_grpc.v1.SkillsService.CreateSkillVersion:output_type -> claude_grpc.v1.CreateSkillVersionResponse
+	17, // 41: claude_grpc.v1.SkillsService.GetSkillVersion:output_type -> claude_grpc.v1.GetSkillVersionResponse
+	19, // 42: claude_grpc.v1.SkillsService.ListSkillVersions:output_type -> claude_grpc.v1.ListSkillVersionsResponse
+	21, // 43: claude_grpc.v1.SkillsService.DeleteSkillVersion:output_type -> claude_grpc.v1.DeleteSkillVersionResponse
+	23, // 44: claude_grpc.v1.SkillsService.DownloadSkillVersion:output_type -> claude_grpc.v1.DownloadSkillVersionResponse
+	36, // [36:45] is the sub-list for method output_type
+	27, // [27:36] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_claude_grpc_v1_skills_proto_init() }
@@ -2164,6 +2273,7 @@ func file_claude_grpc_v1_skills_proto_init() {
 		return
 	}
 	file_claude_grpc_v1_files_proto_init()
+	file_claude_grpc_v1_options_proto_init()
 	file_claude_grpc_v1_wire_proto_init()
 	file_claude_grpc_v1_skills_proto_msgTypes[3].OneofWrappers = []any{}
 	file_claude_grpc_v1_skills_proto_msgTypes[4].OneofWrappers = []any{}
