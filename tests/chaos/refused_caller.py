@@ -38,7 +38,7 @@ async def main(target: str) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
         await channel.channel_ready()
         stopped = loop.run_in_executor(None, sys.stdin.readline)
-        gc.freeze()
+        gc.freeze()  # or its own garbage collections would be in the times
         print(flush=True)
         while not stopped.done():
             asked.append(asyncio.create_task(ask()))

@@ -65,7 +65,6 @@ async def test_and_may_want_more_than_the_setting() -> None:
             # What is sent while it comes cannot be sent again.
             once = method.head and method.service != "batches"
             assert ended.info.metadata["attempts"] == ("1" if once else "2"), str(method)
-            stack.simulator.script()
 
 
 @EACH

@@ -17,6 +17,7 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 
 _CHUNK_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _LAG_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 
+_RPC_LABELS: Final = (names.RPC_METHOD, names.RPC_STATUS_CODE, names.ERROR_TYPE)
 _CALL_LABELS: Final = (names.OPERATION, names.REQUEST_MODEL, names.ERROR_TYPE)
 _TOKEN_LABELS: Final = (names.REQUEST_MODEL, names.RESPONSE_MODEL, names.ANTHROPIC_SERVICE_TIER)
 
@@ -49,31 +50,22 @@ class Instruments:
             gauge.read()
 
     def _make_histograms(self, provider: Labels) -> None:
-        rpc = names.RPC_METHOD, names.RPC_STATUS_CODE, names.ERROR_TYPE
-        self.rpc_duration = self._meter.histogram(
-            names.METRIC_RPC_DURATION,
-            "Duration of RPCs.",
-            Histogram(_SECONDS, *rpc, fixed={names.RPC_SYSTEM: names.GRPC}),
+        def of_calls(name: str, description: str, bounds: tuple[float, ...] = _SECONDS) -> Histogram:
+            return self._meter.histogram(name, description, Histogram(bounds, *_CALL_LABELS, fixed=provider))
+
+        rpcs = Histogram(_SECONDS, *_RPC_LABELS, fixed={names.RPC_SYSTEM: names.GRPC})
+        self.rpc_duration = self._meter.histogram(names.METRIC_RPC_DURATION, "Duration of RPCs.", rpcs)
+        self.inference_duration = of_calls(
+            names.METRIC_INFERENCE_DURATION, "Duration of model calls, with all attempts and the whole answer."
         )
-        self.inference_duration = self._meter.histogram(
-            names.METRIC_INFERENCE_DURATION,
-            "Duration of model calls, with all attempts and the whole answer.",
-            Histogram(_SECONDS, *_CALL_LABELS, fixed=provider),
+        self.operation_duration = of_calls(
+            names.METRIC_OPERATION_DURATION, "Duration of other calls of the Claude API."
         )
-        self.operation_duration = self._meter.histogram(
-            names.METRIC_OPERATION_DURATION,
-            "Duration of other calls of the Claude API.",
-            Histogram(_SECONDS, *_CALL_LABELS, fixed=provider),
+        self.first_chunk = of_calls(
+            names.METRIC_TIME_TO_FIRST_CHUNK, "Time from a model call's start to the first event of its stream."
         )
-        self.first_chunk = self._meter.histogram(
-            names.METRIC_TIME_TO_FIRST_CHUNK,
-            "Time from a model call's start to the first event of its stream.",
-            Histogram(_SECONDS, *_CALL_LABELS, fixed=provider),
-        )
-        self.chunk_interval = self._meter.histogram(
-            names.METRIC_TIME_PER_OUTPUT_CHUNK,
-            "Mean time between the events of a stream.",
-            Histogram(_CHUNK_SECONDS, *_CALL_LABELS, fixed=provider),
+        self.chunk_interval = of_calls(
+            names.METRIC_TIME_PER_OUTPUT_CHUNK, "Mean time between the events of a stream.", _CHUNK_SECONDS
         )
         self.loop_lag = self._meter.histogram(
             names.METRIC_LOOP_LAG, "How late the event loop is.", Histogram(_LAG_SECONDS)
