@@ -148,6 +148,10 @@ bench: $(VENV)/.dev ## Measure against the floor and the peers that are installe
 bench-quick: $(VENV)/.dev ## The main figures, in a minute
 	$(BIN)/python -m bench --quick
 
+.PHONY: bench-profile
+bench-profile: $(VENV)/.dev ## Where the gateway's time goes, under calls and under streams (a minute)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m bench.profiles
+
 .PHONY: bench-peers
 bench-peers: ## Install the peers, outside the project's environment
 	bench/peers/install

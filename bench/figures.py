@@ -24,7 +24,7 @@ class Figure:
     """A value with its spread, and what it should be.
 
     Attributes:
-        values: One for each repetition.
+        values: One for each repetition; none if it was not measured.
         goal: Its bound; None for a figure without one.
         at_most: Whether the bound is an upper one.
     """
@@ -37,13 +37,13 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Of all repetitions."""
-        return statistics.median(self.values)
+        """Of all repetitions; not a number if there were none."""
+        return statistics.median(self.values) if self.values else math.nan
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the median is within the goal; None if there is none."""
-        if self.goal is None:
+        """Whether the median is within the goal; None if one of them is missing."""
+        if self.goal is None or not self.values:
             return None
         return self.median <= self.goal if self.at_most else self.median >= self.goal
 
@@ -77,8 +77,8 @@ def median(runs: Runs, load: str, target: str, value: Value) -> float | None:
 
 
 def goals(runs: Runs) -> list[Figure]:
-    """Every figure that has a goal, as far as it was measured."""
-    return [figure for figure in (*_own(runs), *_against_peers(runs)) if figure.values]
+    """Every figure that has a goal, measured or not, and some that have none and were measured."""
+    return [figure for figure in (*_own(runs), *_against_peers(runs)) if figure.values or figure.goal is not None]
 
 
 def _own(runs: Runs) -> list[Figure]:

@@ -62,7 +62,7 @@ FULL = (
 )
 
 QUICK = (
-    Load(_STREAMS_100.name, _STREAMS_100.arguments, _FEW),
+    Load(_STREAMS_100.name, _STREAMS_100.arguments, (*_FEW, WINDOW)),
     Load(_CALLS.name, _CALLS.arguments, _FEW),
     Load(_FIRST.name, "-first 100", _FEW),
 )

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from html import escape
 
 from bench.figures import Runs, median
-from bench.report import COLUMNS, target_names
+from bench.report import LINES, target_names
 from bench.targets import GATEWAY
 
 __all__ = ["draw"]
 
-# Of the columns of the report, those that tell most, and what is good.
+# Of the lines of the report, those that tell most, and what is good.
 _PANELS: Mapping[str, str] = {
     "CPU us/event": "CPU per streamed event, µs (less is better)",
     "CPU us/call": "CPU per unary call, µs (less is better)",
@@ -32,7 +32,7 @@ def draw(runs: Runs) -> str:
     parts: list[str] = []
     top = float(_MARGIN)
     for name, title in _PANELS.items():
-        load, value = COLUMNS[name]
+        load, value = LINES[name]
         found = [(target, median(runs, load, target, value)) for target in target_names(runs)]
         bars = [(target, height) for target, height in found if height]
         if not bars:

@@ -14,9 +14,9 @@ from bench.figures import Figure, Runs, Value, cpu_per_call, cpu_per_event, medi
 from bench.peers import PEERS
 from bench.programs import HERE
 
-__all__ = ["COLUMNS", "conditions", "summary", "tables", "target_names"]
+__all__ = ["LINES", "conditions", "summary", "tables", "target_names"]
 
-COLUMNS: Mapping[str, tuple[str, Value]] = {
+LINES: Mapping[str, tuple[str, Value]] = {
     "requests/s": ("16 calls", of("calls_per_s")),
     "CPU us/call": ("16 calls", cpu_per_call),
     "call p50 ms": ("16 calls", of("latency_ms", "p50")),
@@ -33,7 +33,7 @@ COLUMNS: Mapping[str, tuple[str, Value]] = {
     "idle MB": ("start", of("rss_mb")),
     "start s": ("start", of("seconds")),
 }
-"""Of the table of targets: a load, and a value under it."""
+"""Lines of the table of targets: a load, and a value under it."""
 
 _PACKAGES = ("claude-grpc", "grpcio", "protobuf", "uvloop", "aiohttp", "httpx", "msgspec")
 
@@ -72,7 +72,7 @@ def target_names(runs: Runs) -> list[str]:
 
 
 def summary(runs: Runs, figures: Sequence[Figure], conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """The run in short: goals with their spread, and the median of every column for every target."""
+    """The run in short: goals with their spread, and the median of every line for every target."""
     return {
         "conditions": conditions,
         "figures": [
@@ -86,6 +86,7 @@ def summary(runs: Runs, figures: Sequence[Figure], conditions: Mapping[str, Any]
                 "met": figure.is_met,
             }
             for figure in figures
+            if figure.values
         ],
         "targets": {
             target: {name.strip(): round(value, 4) for name, value in _row(runs, target).items() if value is not None}
@@ -95,28 +96,39 @@ def summary(runs: Runs, figures: Sequence[Figure], conditions: Mapping[str, Any]
 
 
 def _row(runs: Runs, target: str) -> dict[str, float | None]:
-    return {name: median(runs, load, target, value) for name, (load, value) in COLUMNS.items()}
+    # Nothing is what has not been measured: the CPU of no server, the first event of no stream.
+    return {name: median(runs, load, target, value) or None for name, (load, value) in LINES.items()}
 
 
 def tables(runs: Runs, figures: Sequence[Figure]) -> str:
     """Two tables in Markdown: figures against their goals, and all targets side by side."""
     lines = ["| figure | median (least to most) | goal | |", "|---|---|---|---|"]
     lines.extend(_figure_line(figure) for figure in figures)
-    names = [name for name in COLUMNS if any(_row(runs, target)[name] is not None for target in target_names(runs))]
-    lines += ["", "| | " + " | ".join(name.strip() for name in names) + " |", "|---" * (len(names) + 1) + "|"]
-    for target in target_names(runs):
-        row = _row(runs, target)
-        cells = ["" if (value := row[name]) is None else _number(value) for name in names]
-        lines.append(f"| {target} | " + " | ".join(cells) + " |")
+    targets = {target: _row(runs, target) for target in target_names(runs)}
+    lines += ["", f"| median | {' | '.join(targets)} |", "|---" * (len(targets) + 1) + "|"]
+    for name in LINES:
+        values = [row[name] for row in targets.values()]
+        if any(value is not None for value in values):
+            cells = ["" if value is None else _number(value) for value in values]
+            lines.append(f"| {name.strip()} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _figure_line(figure: Figure) -> str:
+    if not figure.values:
+        return f"| {figure.name} | not measured | {_bound(figure)} | |"
     values = f"{_number(figure.median)} {figure.unit} ({_number(min(figure.values))} to {_number(max(figure.values))})"
     if figure.goal is None:
         return f"| {figure.name} | {values} | | |"
-    bound = f"{'at most' if figure.at_most else 'at least'} {_number(figure.goal)} {figure.unit}"
-    return f"| {figure.name} | {values} | {bound} | {'met' if figure.is_met else 'NOT MET'} |"
+    return f"| {figure.name} | {values} | {_bound(figure)} | {'met' if figure.is_met else 'NOT MET'} |"
+
+
+def _bound(figure: Figure) -> str:
+    return (
+        ""
+        if figure.goal is None
+        else f"{'at most' if figure.at_most else 'at least'} {_number(figure.goal)} {figure.unit}"
+    )
 
 
 def _number(value: float) -> str:

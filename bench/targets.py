@@ -11,7 +11,6 @@ from bench.peers import PEERS, Peer
 from bench.processes import Cores, Started, started
 from bench.programs import Programs
 from claude_grpc.__main__ import GRPC_ENVIRONMENT
-from claude_grpc.v1.messages_pb2 import StreamMessageRequest
 
 __all__ = ["DIRECT", "FLOOR", "GATEWAY", "PLAIN", "WINDOW", "WORKERS", "Target", "gateway", "opened_targets"]
 
@@ -23,7 +22,6 @@ WINDOW = "claude-grpc, 20 ms window"
 WORKERS = "claude-grpc, 2 workers"
 
 _ARGUMENTS = {WINDOW: ("-merge-window", "20ms"), WORKERS: ("-connections", "32")}
-_HAS_WINDOW = "window" in StreamMessageRequest().stream_options.DESCRIPTOR.fields_by_name
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def opened_targets(programs: Programs, cores: Cores, names: Collection[str], *, 
             if name in names:
                 server = stack.enter_context(open_server())
                 targets.append(Target(name, f"grpc://{server.address}", server, _ARGUMENTS.get(name, ())))
-                if name == GATEWAY and WINDOW in names and _HAS_WINDOW:
+                if name == GATEWAY and WINDOW in names:
                     targets.append(replace(targets[-1], name=WINDOW, arguments=_ARGUMENTS[WINDOW]))
         targets.extend(_peer(stack, peer, upstream, cores) for peer in PEERS if peers and peer.is_installed)
         yield targets

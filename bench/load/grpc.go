@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -44,8 +42,8 @@ func dialGRPC(host string, o options) (*grpcAPI, error) {
 
 func (g *grpcAPI) stream(ctx context.Context, prompt string, read func([]byte)) error {
 	request := &v1.StreamMessageRequest{Params: g.params(prompt)}
-	if err := g.askForWindow(request); err != nil {
-		return err
+	if g.window != nil {
+		request.StreamOptions = &v1.StreamOptions{Window: g.window}
 	}
 	// Not the client's own Stream: it asks for the whole message besides, which the other targets do not send.
 	rpc, err := g.client().StreamMessage(ctx, request)
@@ -103,19 +101,4 @@ func (g *grpcAPI) params(prompt string) *v1.MessageParams {
 		MaxTokens: proto.Int32(maxTokens),
 		Messages:  []*v1.InputMessage{{Role: v1.Role_ROLE_USER, Text: &prompt}},
 	}
-}
-
-// askForWindow sets StreamOptions.window where the contract has it.
-func (g *grpcAPI) askForWindow(request *v1.StreamMessageRequest) error {
-	if g.window == nil {
-		return nil
-	}
-	request.StreamOptions = &v1.StreamOptions{}
-	options := request.StreamOptions.ProtoReflect()
-	field := options.Descriptor().Fields().ByName("window")
-	if field == nil {
-		return fmt.Errorf("%s has no window", options.Descriptor().FullName())
-	}
-	options.Set(field, protoreflect.ValueOfMessage(g.window.ProtoReflect()))
-	return nil
 }
