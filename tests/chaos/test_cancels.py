@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from statistics import linear_regression
 from typing import Any
 
@@ -106,18 +107,19 @@ async def test_cancels_in_any_phase_leave_nothing_behind(at_length: bool) -> Non
     ):
         await leave_often(gateway, count, 0)
         await upstream.rest()
-        before, idle = await gateway.figures(), upstream.connections
+        before = await gateway.figures()
+        before = replace(before, descriptors=before.descriptors - upstream.connections)
         memory, cancels = [before.memory], [0]
         for number in range(rounds):
             cancels.append(cancels[-1] + await leave_often(gateway, count, number + 1))
             await upstream.rest()
-            after = await gateway.settled(before)
+            after = await gateway.settled(before, idle=lambda: upstream.connections)
             memory.append(after.memory)
         slope = linear_regression(cancels, memory).slope
         print(f"\n{cancels[-1]} cancels, {slope:.0f} bytes each; before {before}, after {after}")
         assert cancels[-1] > rounds * count / 2
         assert upstream.running == 0
         assert after.tasks <= before.tasks + 2
-        # Connections upstream that wait for the next call are no leak.
-        assert after.descriptors - upstream.connections <= before.descriptors - idle
+        # One connection may have been closed while it was counted.
+        assert after.descriptors <= before.descriptors + 1
         assert not at_length or slope < 200

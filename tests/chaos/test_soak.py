@@ -11,7 +11,6 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from statistics import linear_regression
 from typing import Any
 from urllib.parse import urlsplit
@@ -164,8 +163,7 @@ async def test_nothing_grows(at_length: bool) -> None:
             for number in range(rounds):
                 cancelled = ends["CANCELLED"]
                 await one_round(gateway, minutes * 60 / rounds, str(number), ends)
-                figures = await gateway.settled(Figures(0, 0, empty.descriptors + proxy.open, empty.tasks), 10)
-                samples.append(replace(figures, descriptors=figures.descriptors - proxy.open))
+                samples.append(await gateway.settled(empty, 10, idle=lambda: proxy.open))
                 print(f"\n{number}: {samples[-1]}, {ends['CANCELLED'] - cancelled} cancelled", end="")
     growth = slopes(samples, minutes / rounds)
     calls = sum(ends[kind] for kind in ("unary", "stream", "slow reader", "upload", "download"))

@@ -50,9 +50,7 @@ class BatchBody:
 
     async def finish(self) -> StreamedBody:
         """The whole body."""
-        if not self._count:
-            await self._spool.write(_START)
-        await self._spool.write(self._end)
+        await self._spool.write(b"" if self._count else _START, self._end)
         return await self._spool.body()
 
     async def _encode(self, item: MessageBatchItem) -> bytes:
@@ -76,6 +74,5 @@ class BatchBody:
         size = self._spool.size + len(before) + len(text) + len(self._end)
         if size > self._max_bytes:
             raise RequestTooLargeError(size, self._max_bytes, field=f"items[{self._count}]")
-        await self._spool.write(before)
-        await self._spool.write(text)
+        await self._spool.write(before, text)
         self._count += 1

@@ -63,11 +63,12 @@ class Spool:
         self._file: IO[bytes] | None = None
         self._reading = threading.Lock()
 
-    async def write(self, piece: bytes) -> None:
-        """Append ``piece``."""
-        self._waiting.append(piece)
-        self._waiting_bytes += len(piece)
-        self.size += len(piece)
+    async def write(self, *pieces: bytes) -> None:
+        """Append the pieces, which are not joined, for that takes their memory once more."""
+        self._waiting += pieces
+        size = sum(map(len, pieces))
+        self._waiting_bytes += size
+        self.size += size
         if self._waiting_bytes > (_PIECE_BYTES if self._file else self._memory_bytes):
             await self._dump()
 
