@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Any
 
@@ -10,6 +11,7 @@ from support.http import post
 from support.raw_upstream import Peer, Serve
 
 BODY = bytes(1024 * 1024)
+DELTA = b'event: content_block_delta\ndata: {"delta":{"text":"%s"}}\n\n' % (b"x" * 1000)
 # The loop reads at most 8 KiB of events, of which half is handed on at a time.
 MOST_OF_EVENTS = 4 * 1024
 
@@ -42,3 +44,28 @@ async def test_files_are_read_in_large_pieces_and_events_in_small_ones_on_one_co
     assert min(sizes[0], sizes[2]) > 8 * 1024
     await upstream.peer()
     assert upstream.unseen() == 0
+
+
+async def test_a_slow_reader_of_a_windowed_stream_holds_its_sender_back_and_loses_nothing(
+    serve: Serve, tls: ssl.SSLContext
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.respond(200, whole, {"content-type": "text/event-stream"})
+        await peer.stall()
+
+    whole = DELTA * 16_000
+    upstream = await serve(script)
+    transport = make_transport("aiohttp", tls=tls)
+    try:
+        request = post(upstream.url)
+        request.window = 0.01
+        response = await transport.send(request)
+        first = await anext(response)
+        await asyncio.sleep(0.1)  # many windows
+        # What is neither read nor at the sender is in the kernel's buffers, which are small beside the whole.
+        assert (await upstream.peer()).transport.get_write_buffer_size() > len(whole) / 2
+        assert first + b"".join([piece async for piece in response]) == whole
+        await response.aclose()
+    finally:
+        await transport.aclose()
