@@ -167,12 +167,13 @@ async def figures_with_frozen_readers(running: NumberedUpstream, gateway: Measur
 
 
 @pytest.mark.timeout(900)
-async def test_a_frozen_reader_costs_little_more_than_an_open_stream(at_length: bool) -> None:
+async def test_a_frozen_reader_costs_less_than_64_kib(at_length: bool) -> None:
+    """All in all; of a few, only what it costs beside an open stream can be told from what the process takes anyway."""
     count = 1000 if at_length else 40
     silent = await memory_of_streams(Answer(end="stall", at=1), count)
     flooded = await memory_of_streams(Answer(deltas=1_000_000, padding=1000), count)
     print(f"\n{count} frozen readers: {flooded / KIB:.1f} KiB each, of which an open stream is {silent / KIB:.1f}")
-    assert flooded - silent < 64 * KIB
+    assert (flooded if at_length else flooded - silent) < 64 * KIB
 
 
 @pytest.mark.timeout(600)

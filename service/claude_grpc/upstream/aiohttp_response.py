@@ -21,7 +21,7 @@ from claude_grpc.upstream.small_reads import LARGE_BYTES, read_much
 __all__ = ["UNREAD_BYTES", "AiohttpResponse", "abort"]
 
 # Twice as much of events may wait for a slow reader; then its upstream waits, too. What it gets at once is no more.
-UNREAD_BYTES: Final = 4 * 1024
+UNREAD_BYTES: Final = 2 * 1024
 _EVENTS: Final = "text/event-stream"
 
 

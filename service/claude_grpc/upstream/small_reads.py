@@ -20,11 +20,11 @@ from claude_grpc.upstream.windows import Gathering, Windows
 __all__ = ["LARGE_BYTES", "SmallReadsConnector", "gather", "read_much"]
 
 LARGE_BYTES: Final = 64 * 1024
-_SMALL_BYTES: Final = 8 * 1024
+_SMALL_BYTES: Final = 4 * 1024
 
 
 class SmallReadsConnector(aiohttp.TCPConnector):
-    """aiohttp's connector, with connections that bring at most 8 KiB at a time if they are not told otherwise."""
+    """aiohttp's connector, with connections that bring at most 4 KiB at a time if they are not told otherwise."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
