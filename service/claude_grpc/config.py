@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     HttpUrl,
     SecretStr,
@@ -26,7 +27,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 __all__ = ["ConfigurationError", "Settings", "describe_settings", "load_settings", "variable"]
 
@@ -70,27 +70,27 @@ class ConfigurationError(Exception):
     """A setting is wrong; the text names it and says what would be right."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The settings; each field's description is what ``--help`` shows."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     listen: Address = Field(
         "127.0.0.1:50051", description="HOST:PORT to serve on; port 0 takes a free one, [::]:50051 all addresses."
     )
     anthropic_api_key: Credential | None = Field(
         None,
-        validation_alias=AliasChoices("ANTHROPIC_API_KEY"),
+        alias="ANTHROPIC_API_KEY",
         description="Key of the Claude API, sent as x-api-key.",
     )
     anthropic_auth_token: Credential | None = Field(
         None,
-        validation_alias=AliasChoices("ANTHROPIC_AUTH_TOKEN"),
+        alias="ANTHROPIC_AUTH_TOKEN",
         description="Token of the Claude API, sent as Authorization: Bearer; instead of a key.",
     )
     anthropic_base_url: Annotated[HttpUrl, AfterValidator(_check_base_url)] = Field(
         HttpUrl("https://api.anthropic.com"),
-        validation_alias=AliasChoices("ANTHROPIC_BASE_URL"),
+        alias="ANTHROPIC_BASE_URL",
         description="Where the Claude API is.",
     )
     anthropic_version: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] = Field(
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         "which calls for it are refused; 0 for never.",
     )
     breaker_pause: Seconds = Field(3.0, description="Seconds until one of them is let through again.")
-    fallback_models: Annotated[dict[str, list[ModelName]], NoDecode, BeforeValidator(_read_json)] = Field(
+    fallback_models: Annotated[dict[str, list[ModelName]], BeforeValidator(_read_json)] = Field(
         {},
         description='JSON: by model, or "*", those that are asked when it is overloaded or its calls are refused, '
         'such as {"claude-opus-5-5": ["claude-sonnet-5"]}; a request can say otherwise.',
@@ -263,7 +263,7 @@ def load_settings(**overrides: Any) -> Settings:
         if name.startswith(_PREFIX) and name not in known and not re.search(r"_(HOST|PORT)(_|$)", name):
             raise ConfigurationError(f"{name}: there is no such setting; see claude-grpc serve --help")
     try:
-        return Settings(_secrets_dir=_secrets_dir(os.environ), **overrides)  # type: ignore[call-arg] # no field
+        return Settings(**{**_secrets(os.environ), **_environment(os.environ), **overrides})
     except ValidationError as error:
         raise ConfigurationError("; ".join(_explain(dict(e)) for e in error.errors())) from None
 
@@ -283,14 +283,27 @@ def describe_settings() -> str:
 def variable(name: str) -> str:
     """The environment variable of a field."""
     own = name.upper()
-    return own if Settings.model_fields[name].validation_alias else _PREFIX + own
+    return own if Settings.model_fields[name].alias else _PREFIX + own
 
 
-def _secrets_dir(environ: Mapping[str, str]) -> str | None:
+def _key(name: str) -> str:
+    """What a field's value comes under."""
+    return Settings.model_fields[name].alias or name
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {_key(name): environ[variable(name)] for name in Settings.model_fields if variable(name) in environ}
+
+
+def _secrets(environ: Mapping[str, str]) -> dict[str, str]:
     path = environ.get(f"{_PREFIX}SECRETS_DIR")
-    if path and not Path(path).is_dir():
+    if not path:
+        return {}
+    folder = Path(path)
+    if not folder.is_dir():
         raise ConfigurationError(f"{_PREFIX}SECRETS_DIR: there is no folder {path}")
-    return path or None
+    files = {_key(name): folder / variable(name).lower() for name in Settings.model_fields}
+    return {key: file.read_text().strip() for key, file in files.items() if file.is_file()}
 
 
 def _explain(error: Mapping[str, Any]) -> str:

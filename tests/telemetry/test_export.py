@@ -49,11 +49,11 @@ def test_nothing_is_exported_unless_asked_for(environ: dict[str, str]) -> None:
 
 SERVE_AND_TELL = """
 import asyncio, sys
-from claude_grpc.config import Settings
+from claude_grpc.config import load_settings
 from claude_grpc.server import open_gateway
 
 async def serve():
-    async with open_gateway(Settings(listen="127.0.0.1:0")):
+    async with open_gateway(load_settings(listen="127.0.0.1:0")):
         heavy = ("opentelemetry", "prometheus_client", "requests", "urllib3")
         print([name for name in sys.modules if name.startswith(heavy)])
 

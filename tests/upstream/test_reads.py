@@ -13,7 +13,7 @@ from support.raw_upstream import Peer, Serve
 BODY = bytes(1024 * 1024)
 DELTA = b'event: content_block_delta\ndata: {"delta":{"text":"%s"}}\n\n' % (b"x" * 1000)
 # The loop reads at most 8 KiB of events, of which half is handed on at a time.
-MOST_OF_EVENTS = 4 * 1024
+MOST_OF_EVENTS = 2 * 1024
 
 
 async def largest_piece(transport: Any, url: str) -> int:
