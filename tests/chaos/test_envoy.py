@@ -111,9 +111,10 @@ async def kill_one(fleet: Fleet, upstreams: list[NumberedUpstream], load: Load) 
     """Kill a gateway under load; the calls that failed, which are all its own."""
     async with load:
         await asyncio.sleep(1)
-        running, its = load.running(), upstreams[0].running
+        running, its, before = load.running(), upstreams[0].running, len(load.began)
         await fleet.end(0, signal.SIGKILL)
-        running |= load.running()
+        # And those that began while it was going, and may have ended with it.
+        running |= set(range(before, len(load.began)))
         await asyncio.sleep(3)
     load.history.check()
     failed = {number: record for number, record in load.began.items() if record and record.code is not Code.OK}
