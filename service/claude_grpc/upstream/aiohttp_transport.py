@@ -39,14 +39,13 @@ class AiohttpTransport:
     def __init__(
         self,
         *,
-        tls: ssl.SSLContext | None,
+        tls: ssl.SSLContext,
         proxy: str | None,
         max_connections: int,
         idle_seconds: float,
         socket_options: Sequence[tuple[int, int, int]],
     ) -> None:
-        # aiohttp has one like ours from its start; each takes 2.5 MiB.
-        self._tls = tls or True
+        self._tls = tls
         self._proxy = None if proxy is None else URL(proxy)
         self._idle_seconds = idle_seconds
         self._socket_options = socket_options

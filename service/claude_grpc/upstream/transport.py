@@ -54,6 +54,7 @@ def make_transport(
     """
     if proxy is not None and httpx.URL(proxy).scheme not in {"http", "https"}:
         raise ValueError("the proxy must be an http or https URL")
+    tls = tls or ssl.create_default_context()
     if engine == "aiohttp":
         return AiohttpTransport(
             tls=tls,
@@ -64,7 +65,7 @@ def make_transport(
         )
     # HTTP/1.1: httpcore resets no HTTP/2 stream that is left early, so upstream would answer, and bill, to the end.
     transport = httpx.AsyncHTTPTransport(
-        verify=tls or ssl.create_default_context(),
+        verify=tls,
         proxy=proxy,
         limits=httpx.Limits(max_connections=max_connections, keepalive_expiry=_IDLE_SECONDS),
         socket_options=_KEEPALIVE,
