@@ -56,7 +56,7 @@ def _record(
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         written = Path(folder) / "recording.json"
         command = [
-            *("taskset", "-c", cores.load, "py-spy", "record", "--pid", str(target.server.pid), "--gil"),
+            *("taskset", "-c", cores.load, str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(target.server.pid), "--gil"),
             *("--duration", str(round(seconds)), "--rate", str(_SAMPLES_PER_SECOND)),
             *("--format", "speedscope", "--output", str(written)),
         ]
