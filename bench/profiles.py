@@ -55,8 +55,9 @@ def _record(
     assert target.server is not None  # upstream alone is never recorded
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         written = Path(folder) / "recording.json"
+        py_spy = Path(sys.executable).with_name("py-spy")
         command = [
-            *("taskset", "-c", cores.load, str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(target.server.pid), "--gil"),
+            *("taskset", "-c", cores.load, str(py_spy), "record", "--pid", str(target.server.pid), "--gil"),
             *("--duration", str(round(seconds)), "--rate", str(_SAMPLES_PER_SECOND)),
             *("--format", "speedscope", "--output", str(written)),
         ]
