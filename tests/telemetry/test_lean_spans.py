@@ -113,6 +113,15 @@ def extracted(metadata: dict[str, str]) -> Context:
     return TraceContextTextMapPropagator().extract(metadata, Context())
 
 
+def test_calls_have_their_turn_while_a_batch_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    span = written(Shape("n", SERVER, {}), Trace(1, 1), 0, False, 1)
+    SpanEncoder(RESOURCE, SCOPE).encode([span] * 512)
+    assert len(pauses) >= 32
+    assert 0 < min(pauses) <= max(pauses) < 0.001
+
+
 @pytest.mark.parametrize("trace_id", [3, 2**63, 2**64 - 1, 2**127 + 2**62])
 @pytest.mark.parametrize("flags", [0, 1, 2, 3])
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ merges.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -30,6 +31,11 @@ from claude_grpc.telemetry.sdk.tracer import context_of
 from claude_grpc.telemetry.span import NO_SPAN, Shape, Span
 
 __all__ = ["SpanEncoder", "as_sdk"]
+
+# A batch takes some milliseconds, in which this thread holds the interpreter and calls wait for it. So it lets go of it
+# after so many spans, a tenth of a millisecond, for long enough that another thread can take it.
+_TURN: Final = 16
+_PAUSE_SECONDS: Final = 0.00005
 
 _MOST_KEPT: Final = 2000
 _KEPT_TYPES: Final = frozenset({str, int})
@@ -86,12 +92,18 @@ class SpanEncoder:
     def encode(self, spans: Sequence[Span]) -> bytes:
         """The spans as an ``ExportTraceServiceRequest``."""
         resource, scope, schemas = self._head
-        written = b"".join([_field(_SPAN, self._span(span)) for span in spans])
+        written = b"".join(self._in_turns(spans))
         return _field(_RESOURCE_SPANS, resource + _field(_SCOPE_SPANS, scope + written + schemas))
 
     def sdk_spans(self, spans: Sequence[Span]) -> list[ReadableSpan]:
         """The spans as the SDK has them."""
         return [as_sdk(span, self._resource, self._scope) for span in spans]
+
+    def _in_turns(self, spans: Sequence[Span]) -> Iterator[bytes]:
+        for number, span in enumerate(spans):
+            if number % _TURN == 0:
+                time.sleep(_PAUSE_SECONDS)
+            yield _field(_SPAN, self._span(span))
 
     def _span(self, span: Span) -> bytes:
         shape = span.shape
