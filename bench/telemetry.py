@@ -1,16 +1,19 @@
 """What telemetry costs: two gateways of the same build, one that exports and one that does not, side by side.
 
-    python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails] [--rounds 15]
-        [--calls 300] [--callers 4] [--streams 8] [--pace 0]
+    python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails|none] [--rounds 15]
+        [--calls 300] [--callers 4] [--streams 8] [--rate 150] [--seconds 5] [--pace 0]
 
 Prints the CPU time of a gateway for a unary call whose answer comes in one piece, for one whose answer may be so long
-that the gateway gathers it from a stream, and for a streamed event; the latency of both kinds of unary calls; and how
-the two gateways compare. Callers ask both in turn, call by call, so that what the machine does besides falls on both;
-the comparison is the median over rounds, or with rounds drawn at random again and again, and its quartiles.
-Simulator, collector and load run in processes of their own.
+that the gateway gathers it from a stream, and for a streamed event; the latency of unary calls; and how the two
+gateways compare. The comparison is the median over rounds, or with rounds drawn at random again and again, and its
+quartiles. With the collector "none" neither exports, so that what is found is chance. Simulator, collector and load run
+in processes of their own.
 
-Answers come at once, so that CPU time is all there is to see, in the latency, too: callers wait for a gateway that has
-no time left. How calls fare that are answered as models do is another question: --callers 16 --pace 0.02.
+CPU time is that of busy gateways: callers ask both in turn, call by call, so that what the machine does besides falls
+on both. Latency is that of calls that come at random, so many a second, to the one or the other: busy callers would
+pile up before whichever gateway is the slower, and make much of little.
+
+Answers come at once. How calls fare that are answered as models do is another question: --pace 0.02.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -44,9 +47,12 @@ from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 
 _COMMAND = (sys.executable, "-m", "claude_grpc")
 _COLLECTOR = (sys.executable, str(Path(__file__).with_name("collector.py")))
+_TROUBLES = ("takes", "refused", "black-hole", "slow", "fails")
 _DRAWS = 200
 # Tokens at most: few, so that the answer comes in one piece, and so many that it is gathered from a stream.
 _UNARY = {"unary": 100, "gathered": 100_000}
+# Of the calls whose latency is measured.
+_ARRIVING: Final = "arriving"
 # Streams long enough that what a call costs beside its events does not show.
 _STREAM_TEXT = "Why? [[repeat 40]] [[pace 0]]"
 
@@ -74,12 +80,20 @@ class Gateway:
 
 @dataclass(frozen=True)
 class Load:
-    """How much is asked: rounds, and in each unary calls by so many callers, and streams."""
+    """How much is asked: rounds, and in each unary calls by so many callers, streams, and calls that come at random.
+
+    Attributes:
+        rate: Calls a second that come to each gateway.
+        seconds: How long they come.
+        pace: Seconds for each piece of a unary call's answer.
+    """
 
     rounds: int
     calls: int
     callers: int
     streams: int
+    rate: float
+    seconds: float
     pace: float
 
 
@@ -106,23 +120,48 @@ def params(text: str, max_tokens: int) -> MessageParams:
     return MessageParams(model="claude-opus-5-5", max_tokens=max_tokens, messages=messages)
 
 
+def unary(kind: str, load: Load) -> CreateMessageRequest:
+    """The request of a unary call."""
+    return CreateMessageRequest(params=params(f"Why is the sky blue? [[pace {load.pace}]]", _UNARY[kind]))
+
+
 async def measure_unary(pair: Pair, load: Load, kind: str) -> None:
-    """CPU time a call, and the latency as callers see it."""
-    request = CreateMessageRequest(params=params(f"Why is the sky blue? [[pace {load.pace}]]", _UNARY[kind]))
-    for gateway, _ in pair:
-        gateway.latencies[kind].append([])
+    """CPU time a call."""
+    request = unary(kind, load)
+    each = load.calls // load.callers
 
     async def work(turn: int) -> None:
-        for number in range(load.calls // load.callers):
-            for gateway, stub in pair if (number + turn) % 2 else reversed(pair):
-                began = time.perf_counter()
+        for number in range(each):
+            for _, stub in pair if (number + turn) % 2 else reversed(pair):
                 await stub.CreateMessage(request)
-                gateway.latencies[kind][-1].append(time.perf_counter() - began)
 
     before = [gateway.cpu_seconds() for gateway, _ in pair]
     await asyncio.gather(*(work(turn) for turn in range(load.callers)))
     for (gateway, _), start in zip(pair, before, strict=True):
-        gateway.cpu[kind].append((gateway.cpu_seconds() - start) / len(gateway.latencies[kind][-1]))
+        gateway.cpu[kind].append((gateway.cpu_seconds() - start) / (each * load.callers))
+
+
+async def measure_arrivals(pair: Pair, load: Load, draw: random.Random) -> None:
+    """CPU time and latency of calls that come at random."""
+    request = unary("unary", load)
+    latencies: dict[str, list[float]] = {gateway.target: [] for gateway, _ in pair}
+
+    async def call(gateway: Gateway, stub: Any) -> None:
+        began = time.perf_counter()
+        await stub.CreateMessage(request)
+        latencies[gateway.target].append(time.perf_counter() - began)
+
+    before = [gateway.cpu_seconds() for gateway, _ in pair]
+    due = time.perf_counter()
+    end = due + load.seconds
+    async with asyncio.TaskGroup() as calls:
+        while (due := due + draw.expovariate(load.rate * len(pair))) < end:
+            await asyncio.sleep(due - time.perf_counter())
+            calls.create_task(call(*draw.choice(pair)))
+    for (gateway, _), start in zip(pair, before, strict=True):
+        taken = latencies[gateway.target]
+        gateway.cpu[_ARRIVING].append((gateway.cpu_seconds() - start) / len(taken))
+        gateway.latencies[_ARRIVING].append(taken)
 
 
 async def measure_stream(pair: Pair, streams: int) -> None:
@@ -144,10 +183,12 @@ async def measure(off: Gateway, on: Gateway, load: Load) -> None:
     """Round by round, after one that warms up."""
     async with grpc.aio.insecure_channel(off.target) as off_channel, grpc.aio.insecure_channel(on.target) as on_channel:
         pair: Pair = [(off, MessagesServiceStub(off_channel)), (on, MessagesServiceStub(on_channel))]
+        draw = random.Random(1)  # noqa: S311 # to draw, not to hide
         for number in range(load.rounds + 1):
             for kind in _UNARY:
                 await measure_unary(pair, load, kind)
             await measure_stream(pair, load.streams)
+            await measure_arrivals(pair, load, draw)
             if number == 0:
                 for gateway, _ in pair:
                     gateway.cpu.clear()
@@ -194,21 +235,25 @@ def report_all(off: Gateway, on: Gateway) -> str:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description="What telemetry costs.")
-    parser.add_argument("--collector", default="takes", choices=["takes", "refused", "black-hole", "slow", "fails"])
+    parser.add_argument("--collector", default="takes", choices=[*_TROUBLES, "none"])
     parser.add_argument("--signals", default="both", choices=["both", "traces", "metrics"])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, default=300, help="unary calls of each kind a round")
     parser.add_argument("--streams", type=int, default=8, help="streams a round")
     parser.add_argument("--callers", type=int, default=4, help="how many call at once")
+    parser.add_argument("--rate", type=float, default=150.0, help="calls that come to each gateway a second")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long they come")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds for each piece of a unary call's answer")
     arguments = parser.parse_args()
-    load = Load(arguments.rounds, arguments.calls, arguments.callers, arguments.streams, arguments.pace)
+    load = Load(**{field.name: getattr(arguments, field.name) for field in fields(Load)})
     with ExitStack() as stack:
         simulator, _ = stack.enter_context(running((*_COMMAND, "simulate", "--listen", "127.0.0.1:0"), {}))
-        collector, _ = stack.enter_context(running((*_COLLECTOR, arguments.collector), {}))
         serve = (*_COMMAND, "serve", "--listen", "127.0.0.1:0")
         quiet = {"ANTHROPIC_API_KEY": "bench", "ANTHROPIC_BASE_URL": simulator, "CLAUDE_GRPC_LOG_LEVEL": "info"}
-        told = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}
+        told = {}
+        if arguments.collector != "none":
+            collector, _ = stack.enter_context(running((*_COLLECTOR, arguments.collector), {}))
+            told["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector
         if arguments.signals != "both":
             told[f"OTEL_{'METRICS' if arguments.signals == 'traces' else 'TRACES'}_EXPORTER"] = "none"
         off = Gateway(*stack.enter_context(running(serve, quiet)))
