@@ -91,6 +91,18 @@ def test_waits_within_an_answer_are_not_the_gateways() -> None:
     assert (times["stream"], times["relay"], times["total"]) == (2_000_000, 1_000_000, 3_000_000)
 
 
+def test_a_call_that_ends_while_it_waits_for_more_ends_in_that_phase() -> None:
+    clock = Clock()
+    ledger = Ledger(clock=clock)
+    ledger.enter(Phase.RELAY)
+    clock.pass_(3)
+    ledger.waited(2, waits=True)
+    clock.pass_(4)
+    times = read(ledger.line())
+    assert ledger.phase is Phase.STREAM
+    assert (times["stream"], times["relay"], times["total"]) == (6_000_000, 1_000_000, 7_000_000)
+
+
 @pytest.mark.parametrize(
     ("deadline", "seconds", "late"),
     [(None, 1e9, False), (1.0, 0.5, False), (1.0, 1.0, True), (1.0, 0.985, True), (600, 590, False), (600, 595, True)],

@@ -54,6 +54,18 @@ async def test_a_calls_line_says_what_it_was_and_what_it_cost(stack: Stack, conf
     assert 0 < line["seconds"] < 60
 
 
+async def test_the_line_of_a_call_that_was_given_up_says_what_was_tried(configure: Any) -> None:
+    out = configure("json")
+    async with open_stack(max_retries=2) as stack:
+        stack.simulator.script("error 529 retry-after-ms=1", "slow-headers")
+        call = stack.messages.CreateMessage(create())
+        first, second = [await stack.simulator.wait_request(number) for number in (1, 2)]
+        call.cancel()
+        await stack.simulator.wait_closed(second)
+    line = line_of(out)
+    assert (line["code"], line["attempts"], line["request_id"]) == ("CANCELLED", 2, first.request_id)
+
+
 async def test_a_calls_lines_have_the_id_of_its_trace(collector: Collector, configure: Any) -> None:
     out = configure("json")
     async with open_stack() as stack:

@@ -144,6 +144,16 @@ def test_each_name_is_one_of_the_conventions_or_of_the_sdks_or_ours() -> None:
     assert foreign - conventional() == set(NEWER)
 
 
+def test_each_name_is_used() -> None:
+    used = {
+        node.attr
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    assert set(constants()) - used == set()
+
+
 def test_no_name_is_given_twice() -> None:
     dotted = [value for value in constants().values() if NAME.fullmatch(value)]
     assert len(dotted) == len(set(dotted))

@@ -62,7 +62,7 @@ async def test_one_trace_from_the_caller_over_two_failures_to_the_stream(
     ]
     for attempt in attempts:
         assert (attempt.attributes["server.address"], attempt.attributes["server.port"]) == ("127.0.0.1", upstream)
-        assert attempt.attributes["url.path"] == "/v1/messages"
+        assert attempt.attributes["url.full"] == f"http://127.0.0.1:{upstream}/v1/messages"
     assert [attempt.attributes["anthropic.request.id"] for attempt in attempts] == [e.request_id for e in exchanges]
 
 
@@ -117,6 +117,17 @@ async def test_counting_tokens_is_a_call_of_its_own_kind_without_usage(collector
     assert len(collector.points("gen_ai.client.operation.duration")) == 1
 
 
+async def test_an_attempt_tells_the_status_that_came_however_it_goes_on(collector: Collector) -> None:
+    async with open_stack() as stack:
+        stack.simulator.script("cut at=0")
+        assert (await drain(ask(stack, "stream"))).code.name == "UNAVAILABLE"
+        exchange = stack.simulator.requests[0]
+    attempt = one(collector.named("POST"))
+    assert (attempt.attributes["http.response.status_code"], attempt.status) == (200, "ERROR")
+    assert attempt.attributes["error.type"] == "stream_interrupted"
+    assert attempt.attributes["anthropic.request.id"] == exchange.request_id
+
+
 ENDS = {
     "ok": ("Why?", "OK", "UNSET", None),
     "invalid": ("", "INVALID_ARGUMENT", "UNSET", None),
@@ -148,7 +159,8 @@ async def test_each_end_has_its_status(collector: Collector, kind: str, end: str
             await drain(ask(stack, kind, text, timeout=0.5 if end == "deadline" else 20))
     rpc = one(collector.named(METHODS[kind]))
     assert (rpc.attributes["rpc.response.status_code"], rpc.status) == (code, status)
-    assert rpc.attributes.get("error.type") == (None if code == "OK" else code)
+    # What is the caller's doing is no error of the server's.
+    assert rpc.attributes.get("error.type") == (code if status == "ERROR" else None)
     calls = collector.children(rpc)
     if end == "invalid":
         assert calls == []
@@ -186,10 +198,10 @@ async def test_a_bug_is_an_error_with_an_id_and_without_its_text(
 
 async def test_a_cancel_is_counted_by_its_phase(collector: Collector) -> None:
     async with open_stack() as stack:
-        for phase, text in (("first-event", "[[slow-headers]]"), ("relay", "[[stall at=2]]")):
+        for phase, text in (("first-event", "[[slow-headers]]"), ("stream", "[[stall at=2]]")):
             call = ask(stack, "stream", text)
             exchange = await stack.simulator.wait_request(1 if phase == "first-event" else 2)
-            if phase == "relay":
+            if phase == "stream":
                 await call.read()
                 await call.read()
             call.cancel()
@@ -197,7 +209,7 @@ async def test_a_cancel_is_counted_by_its_phase(collector: Collector) -> None:
         await drain(ask(stack, "stream", "[[slow-headers]]", timeout=0.5))
     assert collector.total("claude_grpc.rpc.cancels", claude_grpc__cause="DEADLINE_EXCEEDED") == 1
     assert collector.total("claude_grpc.rpc.cancels", claude_grpc__phase="first-event") == 2
-    for phase in ("first-event", "relay"):
+    for phase in ("first-event", "stream"):
         assert collector.total("claude_grpc.rpc.cancels", claude_grpc__phase=phase, claude_grpc__cause="CANCELLED") == 1
 
 

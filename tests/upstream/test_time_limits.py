@@ -13,9 +13,10 @@ from claude_grpc.errors import (
     UpstreamContext,
     UpstreamTimeoutError,
 )
-from claude_grpc.upstream import (
-    Timeouts,
-)
+from claude_grpc.upstream import BreakerPolicy, RetryBudget, RetryPolicy, Timeouts
+from claude_grpc.upstream.attempts import Attempts, Guard
+from claude_grpc.upstream.breakers import Breakers
+from claude_grpc.upstream.ends import why_it_ended
 from support.openings import EVENT, asking, error_event, read, refuses, scripted, sends
 
 
@@ -130,3 +131,15 @@ async def test_a_stream_that_has_begun_keeps_no_body(serve: Any, connect: Any, e
         # What wrote it may take a turn of the loop to end.
         await asyncio.sleep(0.05)
         assert sys.getrefcount(body) == before
+
+
+@pytest.mark.parametrize(
+    ("left", "word"),
+    [(None, "cancelled"), (1.0, "cancelled"), (0.002, "deadline_exceeded"), (-1.0, "deadline_exceeded")],
+)
+def test_what_ends_by_a_timer_ended_at_the_deadline_even_if_that_went_off_a_little_early(
+    left: float | None, word: str
+) -> None:
+    guard = Guard(RetryPolicy(), RetryBudget(), Breakers(BreakerPolicy()), lambda: 100.0)
+    attempts = Attempts(guard, deadline=None if left is None else 100.0 + left)
+    assert why_it_ended(asyncio.CancelledError(), attempts) == word

@@ -172,7 +172,7 @@ def _telling(stream: ByteStream, call: Call, model_call: ModelCall) -> Iterator[
         error.context = stream.context
         raise
     finally:
-        model_call.waited(stream.waited)
+        model_call.waited(stream.waited, waits=stream.waits)
 
 
 def _segment(request: Any, name: str, at: Path, violations: Violations) -> str:

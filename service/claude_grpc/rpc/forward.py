@@ -162,7 +162,7 @@ class Forward:
                     error.context = events.context
                     raise
                 finally:
-                    telling.end(events.waited)
+                    telling.end(events.waited, waits=events.waits)
 
     async def _ask(
         self,
@@ -241,8 +241,8 @@ class _Telling:
         if self._content is not None:
             self._content.add(message)
 
-    def end(self, waited: float) -> None:
-        self._model_call.waited(waited)
+    def end(self, waited: float, *, waits: bool) -> None:
+        self._model_call.waited(waited, waits=waits)
         if self._content is not None:
             self._content.add(_STOP)
             self._model_call.whole(self._content.message)

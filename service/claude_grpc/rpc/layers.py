@@ -59,6 +59,8 @@ def _write_line(call: Call, code: str, reason: str) -> None:
     }
     if (model_call := call.telemetry.model_call) is not None:
         usage = model_call.usage
+        if not call.upstream.attempts:  # nothing came back to tell of
+            extra |= {"request_id": model_call.request_id, "attempts": model_call.attempts}
         extra |= {
             "model": model_call.model,
             "input_tokens": usage.input,

@@ -20,6 +20,7 @@ class AttemptRecorder:
     """Is told by upstream; an ``AttemptObserver``.
 
     Attributes:
+        count: The attempts so far, with those for other models that were asked before.
         request_id: Upstream's, of the last attempt that was answered.
 
     Args:
@@ -29,17 +30,19 @@ class AttemptRecorder:
     """
 
     def __init__(self, recorders: Recorders, ledger: Ledger, parent: Span) -> None:
+        self.count = 0
         self.request_id = ""
         self._parent = parent
         self._recorders = recorders
         self._ledger = ledger
-        self._running: AttemptStarted | None = None
         self._span: Span = NO_SPAN
-        self._is_sent = False
+        self._is_running = self._is_sent = False
+        self._status: int | None = None
 
     def attempt_started(self, attempt: AttemptStarted) -> Mapping[str, str]:
         """Return headers to be sent with the attempt."""
-        self._running, self._is_sent = attempt, False
+        self.count = attempt.number
+        self._is_running, self._is_sent, self._status = True, False, None
         self._ledger.begin_attempt()
         self._recorders.metrics.exchange_started()
         self._span = self._recorders.spans.start_attempt(self._parent, attempt)
@@ -47,18 +50,23 @@ class AttemptRecorder:
 
     def attempt_sent(self) -> None:
         """There is a connection, and the request goes out on it."""
-        if self._running is not None and not self._is_sent:
+        if self._is_running and not self._is_sent:
             self._is_sent = True
             self._ledger.enter(Phase.FIRST_EVENT)
             self._recorders.metrics.exchange_sent()
 
+    def attempt_answered(self, status: int, request_id: str) -> None:
+        """The response has begun, well or not."""
+        self._status = status
+        self.request_id = request_id or self.request_id
+        self._recorders.spans.answer_attempt(self._span, status, request_id)
+
     def attempt_ended(self, attempt: AttemptEnded) -> None:
         """The exchange is over, if it has begun."""
-        if self._running is None:
+        if not self._is_running:
             return
-        number, self._running = self._running.number, None
-        self.request_id = attempt.request_id or self.request_id
-        outcome = _outcome(attempt)
+        self._is_running = False
+        outcome = _outcome(self._status, attempt.error)
         self._recorders.metrics.exchange_ended(
             sent=self._is_sent, outcome=outcome, retried=attempt.wait is not None, held_back=attempt.held_back
         )
@@ -67,14 +75,14 @@ class AttemptRecorder:
             self._ledger.give_up()
             retry: Attributes = {
                 names.REASON: outcome,
-                names.RETRY_ATTEMPT: number,
+                names.RETRY_ATTEMPT: self.count,
                 names.RETRY_WAIT: attempt.wait,
             }
             self._parent.add_event(names.EVENT_RETRY, retry)
 
 
-def _outcome(attempt: AttemptEnded) -> str:
+def _outcome(status: int | None, error: str) -> str:
     """The status, unless it is one of success and the answer failed after it."""
-    if attempt.status is None or (attempt.error and attempt.status < _FIRST_ERROR):
-        return attempt.error
-    return str(attempt.status)
+    if status is None or (error and status < _FIRST_ERROR):
+        return error
+    return str(status)

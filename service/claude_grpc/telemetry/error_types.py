@@ -17,10 +17,15 @@ from claude_grpc.errors import (
     UpstreamTimeoutError,
 )
 
-__all__ = ["CANCELLED", "DEADLINE_EXCEEDED", "error_type"]
+__all__ = ["CANCELLED", "DEADLINE_EXCEEDED", "error_type", "rpc_error_type"]
 
 CANCELLED: Final = "cancelled"
 DEADLINE_EXCEEDED: Final = "deadline_exceeded"
+
+# Of a server, by the conventions; the others are the caller's doing.
+_SERVER_ERRORS: Final = frozenset(
+    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+)
 
 # The API's own word, if it is one.
 _WORD: Final = re.compile(r"[a-z][a-z_]{0,63}")
@@ -49,3 +54,8 @@ def error_type(error: BaseException | None) -> str:
             return f"{error.phase}_timeout"
         case _:
             return next((word for kind, word in _WORDS if isinstance(error, kind)), type(error).__name__)
+
+
+def rpc_error_type(code: str) -> str:
+    """The word for an RPC that ends with this code; empty if that is no error of the server's."""
+    return code if code in _SERVER_ERRORS else ""

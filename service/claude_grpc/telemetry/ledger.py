@@ -110,10 +110,12 @@ class Ledger:
             self._spent[phase] = earlier
             self._spent[Phase.RETRY] = self._spent.get(Phase.RETRY, 0.0) + wasted
 
-    def waited(self, seconds: float) -> None:
-        """Count what the gateway waited for more of an answer while it was about to relay it."""
+    def waited(self, seconds: float, *, waits: bool = False) -> None:
+        """Count what it waited for more of an answer while it was about to relay it; ``waits`` if it does still."""
         self._spent[Phase.RELAY] = self._spent.get(Phase.RELAY, 0.0) - seconds
         self._spent[Phase.STREAM] = self._spent.get(Phase.STREAM, 0.0) + seconds
+        if waits:
+            self.enter(Phase.STREAM)
 
     def line(self) -> str:
         """The times up to now, as the trailer has them: whole microseconds, and ``total`` is their sum."""

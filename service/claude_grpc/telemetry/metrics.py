@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from claude_grpc.telemetry import names
+from claude_grpc.telemetry.error_types import rpc_error_type
 from claude_grpc.telemetry.instruments import Instruments
 from claude_grpc.telemetry.labels import BoundedLabel
 from claude_grpc.telemetry.meter import Meter
@@ -72,8 +73,7 @@ class Metrics:
     def rpc_ended(self, method: str, code: str, seconds: float, span: Span = NO_SPAN) -> None:
         """An RPC has ended with this code."""
         self._instruments.active.add(method, amount=-1)
-        error = "" if code == names.OK else code
-        self._instruments.rpc_duration.record(seconds, method, code, error, span=span)
+        self._instruments.rpc_duration.record(seconds, method, code, rpc_error_type(code), span=span)
 
     def rpc_cancelled(self, method: str, phase: str, cause: str) -> None:
         """An RPC has ended because its caller left, or its time was up."""

@@ -26,8 +26,8 @@ from claude_grpc.v1 import messages_pb2
 
 __all__ = ["ModelCall"]
 
-# A caller may write what it likes there.
-_LONGEST_MODEL: Final = 128
+# Callers and upstream may write what they like.
+_LONGEST: Final = 128
 
 
 class ModelCall:
@@ -66,7 +66,7 @@ class ModelCall:
         self._ledger = ledger
         self._operation = operation
         self._streams = streams
-        self._asked: str = getattr(params, "model", "")[:_LONGEST_MODEL]
+        self._asked: str = getattr(params, "model", "")[:_LONGEST]
         self._answered = ""
         self._response: Attributes = {}
         self._first_chunk: float | None = None
@@ -88,6 +88,16 @@ class ModelCall:
     def model(self) -> str:
         """The model that answered; the one that was asked while none has."""
         return self._answered or self._asked
+
+    @property
+    def attempts(self) -> int:
+        """The HTTP requests that were made for it, and for other models that were asked before."""
+        return self._attempts.count
+
+    @property
+    def request_id(self) -> str:
+        """Upstream's, of the last attempt that was answered; empty if none was."""
+        return self._attempts.request_id
 
     @property
     def captures_content(self) -> bool:
@@ -119,9 +129,9 @@ class ModelCall:
 
     def answered(self, message: messages_pb2.AssistantMessage) -> None:
         """Take what a message tells of itself: the whole one, or the one that ``message_start`` brings."""
-        self._answered = message.model[:_LONGEST_MODEL]
+        self._answered = message.model[:_LONGEST]
         self.usage.take(message.usage)
-        self._response |= {names.RESPONSE_ID: message.id, names.RESPONSE_MODEL: self._answered}
+        self._response |= {names.RESPONSE_ID: message.id[:_LONGEST], names.RESPONSE_MODEL: self._answered}
         self._stopped(message.stop_reason_raw)
 
     def take(self, event: messages_pb2.StreamMessageResponse) -> None:
@@ -135,9 +145,9 @@ class ModelCall:
             case _:
                 pass
 
-    def waited(self, seconds: float) -> None:
-        """Note how long the gateway waited for more of an answer that had begun."""
-        self._ledger.waited(seconds)
+    def waited(self, seconds: float, *, waits: bool = False) -> None:
+        """Note how long the gateway waited for more of an answer that had begun; ``waits`` if it was ended at that."""
+        self._ledger.waited(seconds, waits=waits)
 
     def whole(self, message: messages_pb2.AssistantMessage) -> None:
         """Capture the content of an answer."""
@@ -146,7 +156,7 @@ class ModelCall:
 
     def _stopped(self, reason: str) -> None:
         if reason:
-            self._response[names.RESPONSE_FINISH_REASONS] = (reason,)
+            self._response[names.RESPONSE_FINISH_REASONS] = (reason[:_LONGEST],)
 
     def _request_attributes(self, params: Message | None, fallback: str) -> Attributes:
         attributes: Attributes = {names.FALLBACK: fallback} if fallback else {}
@@ -171,9 +181,9 @@ class ModelCall:
         if usage.reasoning:
             attributes[names.USAGE_REASONING] = usage.reasoning
         if usage.service_tier:
-            attributes[names.ANTHROPIC_SERVICE_TIER] = usage.service_tier
-        if self._attempts.request_id:
-            attributes[names.ANTHROPIC_REQUEST_ID] = self._attempts.request_id
+            attributes[names.ANTHROPIC_SERVICE_TIER] = usage.service_tier[:_LONGEST]
+        if self.request_id:
+            attributes[names.ANTHROPIC_REQUEST_ID] = self.request_id
         if self._streams and self._first_chunk is not None:
             attributes[names.RESPONSE_TIME_TO_FIRST_CHUNK] = self._first_chunk
         return attributes

@@ -29,7 +29,7 @@ SERVER_PORT: Final = "server.port"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
 SERVICE_NAME: Final = "service.name"
 SERVICE_VERSION: Final = "service.version"
-URL_PATH: Final = "url.path"
+URL_FULL: Final = "url.full"
 
 # --- attributes of the GenAI conventions
 
@@ -58,13 +58,14 @@ USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
 
 # --- attributes of Anthropic's SDKs
 
-ANTHROPIC_BETA: Final = "anthropic.beta"
 ANTHROPIC_REQUEST_ID: Final = "anthropic.request.id"
+ANTHROPIC_REQUEST_SERVICE_TIER: Final = "anthropic.request.service_tier"
 ANTHROPIC_SERVICE_TIER: Final = "anthropic.response.service_tier"
+ANTHROPIC_THINKING_BUDGET: Final = "anthropic.thinking.budget_tokens"
+ANTHROPIC_THINKING_TYPE: Final = "anthropic.thinking.type"
 
 # --- attributes of ours
 
-ATTEMPTS: Final = "claude_grpc.attempts"
 CAUSE: Final = "claude_grpc.cause"
 ERROR_ID: Final = "claude_grpc.error_id"
 FALLBACK: Final = "claude_grpc.fallback"

@@ -1,7 +1,8 @@
 """What upstream tells of the attempts of one request, as frozen records through a hook: it knows no tracing.
 
 Whoever sends a request gives it an ``AttemptObserver``; for each attempt there come ``started``, ``sent`` once the
-request leaves, and ``ended``, which for the attempt that brings the answer is when the answer has ended.
+request leaves, ``answered`` once there are headers, and ``ended``, which for the attempt that brings the answer is when
+the answer has ended.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ __all__ = ["SILENT", "AttemptEnded", "AttemptObserver", "AttemptStarted"]
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """An HTTP request is about to be made, the ``number``-th for its call; ``path`` is without the query."""
+    """An HTTP request is about to be made, the ``number``-th for its call; ``url`` is without the query."""
 
     number: int
     method: str
-    path: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,12 @@ class AttemptEnded:
     """An HTTP exchange is over.
 
     Attributes:
-        status: The response's; None if there was none.
-        request_id: Upstream's, empty if there was no response.
         error: Why it failed, in a word: ``overloaded_error``, ``529``, ``connect``, ``cut``, ``cancelled`` …; empty if
             it did not.
         wait: Seconds after which another attempt is made; None if there is none.
         held_back: What has kept the attempt from being made again, ``budget`` or ``breaker``; empty if nothing has.
     """
 
-    status: int | None = None
-    request_id: str = ""
     error: str = ""
     wait: float | None = None
     held_back: str = ""
@@ -52,6 +49,9 @@ class AttemptObserver(Protocol):
     def attempt_sent(self) -> None:
         """There is a connection, and the request goes out on it."""
 
+    def attempt_answered(self, status: int, request_id: str) -> None:
+        """The response has begun, well or not; ``request_id`` is upstream's."""
+
     def attempt_ended(self, attempt: AttemptEnded) -> None:
         """The exchange is over."""
 
@@ -63,6 +63,8 @@ class _Silent:
         return MappingProxyType({})
 
     def attempt_sent(self) -> None: ...
+
+    def attempt_answered(self, status: int, request_id: str) -> None: ...
 
     def attempt_ended(self, attempt: AttemptEnded) -> None: ...
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.span import Attributes
 from claude_grpc.v1 import messages_pb2
 
 __all__ = ["request_attributes"]
+
+# The API's own words for levels and tiers; what else a caller writes there is not told.
+_WORD: Final = re.compile(r"[a-z][a-z_]{0,31}")
 
 
 def request_attributes(params: messages_pb2.MessageParams) -> Attributes:
@@ -21,5 +27,22 @@ def request_attributes(params: messages_pb2.MessageParams) -> Attributes:
     if params.HasField("top_p"):
         attributes[names.REQUEST_TOP_P] = params.top_p
     if params.HasField("output_config") and params.output_config.HasField("effort"):
-        attributes[names.REQUEST_REASONING_LEVEL] = params.output_config.effort
+        attributes[names.REQUEST_REASONING_LEVEL] = _word(params.output_config.effort)
+    if params.HasField("service_tier"):
+        attributes[names.ANTHROPIC_REQUEST_SERVICE_TIER] = _word(params.service_tier)
+    if params.HasField("thinking"):
+        attributes |= _thinking(params.thinking)
     return attributes
+
+
+def _thinking(thinking: messages_pb2.ThinkingConfig) -> Attributes:
+    kind = thinking.WhichOneof("config")
+    is_known = kind not in {None, "opaque_json"}
+    attributes: Attributes = {names.ANTHROPIC_THINKING_TYPE: kind if kind and is_known else names.OTHER}
+    if kind == "enabled":
+        attributes[names.ANTHROPIC_THINKING_BUDGET] = thinking.enabled.budget_tokens
+    return attributes
+
+
+def _word(value: str) -> str:
+    return value if _WORD.fullmatch(value) else names.OTHER

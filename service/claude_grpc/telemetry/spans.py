@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from claude_grpc.telemetry import names
-from claude_grpc.telemetry.error_types import CANCELLED
+from claude_grpc.telemetry.error_types import CANCELLED, rpc_error_type
 from claude_grpc.telemetry.observer import AttemptEnded, AttemptStarted
 from claude_grpc.telemetry.span import (
     CLIENT,
@@ -26,10 +26,6 @@ from claude_grpc.telemetry.span import (
 
 __all__ = ["Spans"]
 
-# Of a server, by the conventions; the others are the caller's doing.
-_ERROR_CODES: Final = frozenset(
-    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
-)
 # Models and paths are what callers like; beyond so many, each span has a shape of its own.
 _MOST_SHAPES: Final = 1000
 
@@ -59,10 +55,10 @@ class Spans:
     def end_rpc(self, span: Span, code: str, attributes: Attributes) -> None:
         """End it with the RPC's status."""
         attributes[names.RPC_STATUS_CODE] = code
-        if code != names.OK:
-            attributes[names.ERROR_TYPE] = code
+        if error := rpc_error_type(code):
+            attributes[names.ERROR_TYPE] = error
         span.attributes = attributes
-        span.end(failed=code in _ERROR_CODES)
+        span.end(failed=bool(error))
 
     def start_model_call(self, parent: Span, operation: str, model: str, *, links: Sequence[Span] = ()) -> Span:
         """The span of a call of the Claude API, with all its attempts; with links it begins a trace."""
@@ -79,13 +75,13 @@ class Spans:
 
     def start_attempt(self, parent: Span, attempt: AttemptStarted) -> Span:
         """The span of an HTTP exchange, from before the connection to the end of the answer."""
-        key = ("", attempt.method, attempt.path)
+        key = ("", attempt.method, attempt.url)
         shape = self._shapes.get(key) or self._keep(
             key,
             Shape(
                 attempt.method,
                 CLIENT,
-                {names.HTTP_REQUEST_METHOD: attempt.method, names.URL_PATH: attempt.path, **self._server},
+                {names.HTTP_REQUEST_METHOD: attempt.method, names.URL_FULL: attempt.url, **self._server},
             ),
         )
         span = parent.child(shape)
@@ -93,15 +89,19 @@ class Spans:
             span.attributes[names.HTTP_REQUEST_RESEND_COUNT] = attempt.number - 1
         return span
 
+    def answer_attempt(self, span: Span, status: int, request_id: str) -> None:
+        """Note that its response has begun."""
+        if not span.is_recording:
+            return
+        span.attributes[names.HTTP_RESPONSE_STATUS_CODE] = status
+        if request_id:
+            span.attributes[names.ANTHROPIC_REQUEST_ID] = request_id
+
     def end_attempt(self, span: Span, attempt: AttemptEnded) -> None:
         """End it."""
         if not span.is_recording:
             return
         attributes = span.attributes
-        if attempt.status is not None:
-            attributes[names.HTTP_RESPONSE_STATUS_CODE] = attempt.status
-        if attempt.request_id:
-            attributes[names.ANTHROPIC_REQUEST_ID] = attempt.request_id
         if attempt.error:
             attributes[names.ERROR_TYPE] = attempt.error
         if attempt.held_back:

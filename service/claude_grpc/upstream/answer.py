@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from claude_grpc.errors import UpstreamContext, UpstreamError, UpstreamProtocolError
 from claude_grpc.telemetry.observer import AttemptEnded, AttemptObserver
@@ -14,8 +14,6 @@ from claude_grpc.upstream.http import HttpResponse
 from claude_grpc.upstream.outcome import outcome_of
 
 __all__ = ["Answer", "read_body"]
-
-_OK: Final = 200
 
 
 class Answer:
@@ -58,7 +56,7 @@ class Answer:
             if isinstance(error, UpstreamError):
                 self._attempts.failed(outcome_of(error))
             word = "" if error is None else why_it_ended(error, self._attempts)
-            self._observer.attempt_ended(AttemptEnded(_OK, self.context.request_id, word))
+            self._observer.attempt_ended(AttemptEnded(word))
 
     async def whole(self, limit: int) -> bytes:
         """Return the body; one of more than ``limit`` bytes is an ``UpstreamProtocolError``."""

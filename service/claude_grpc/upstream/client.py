@@ -20,13 +20,14 @@ from claude_grpc.errors import (
     UpstreamError,
     UpstreamProtocolError,
 )
-from claude_grpc.telemetry.observer import SILENT, AttemptObserver, AttemptStarted
+from claude_grpc.telemetry.error_types import error_type
+from claude_grpc.telemetry.observer import SILENT, AttemptEnded, AttemptObserver, AttemptStarted
 from claude_grpc.upstream.answer import Answer, read_body
 from claude_grpc.upstream.attempts import Attempts, Guard
 from claude_grpc.upstream.breaker import BreakerPolicy, BreakerSnapshot
 from claude_grpc.upstream.breakers import Breakers
 from claude_grpc.upstream.budget import RetryBudget
-from claude_grpc.upstream.ends import InTime, dropped_attempt, failed_attempt
+from claude_grpc.upstream.ends import InTime, why_it_ended
 from claude_grpc.upstream.exchange import Endpoint, Timeouts, UpstreamRequest, UpstreamResponse
 from claude_grpc.upstream.failures import (
     TRANSPORT_FAILURES,
@@ -194,13 +195,13 @@ class UpstreamClient:
                     wait = attempts.failed(
                         outcome_of(error, hurried=self._is_hurried(request)), repeatable=_is_repeatable(request)
                     )
-                    observer.attempt_ended(failed_attempt(error, wait=wait, held_back=attempts.held_back))
+                    observer.attempt_ended(AttemptEnded(error_type(error), wait, attempts.held_back))
                     if wait is None:
                         raise
                     failure = error
                 except BaseException as error:
                     attempts.dropped()
-                    observer.attempt_ended(dropped_attempt(error, attempts))
+                    observer.attempt_ended(AttemptEnded(why_it_ended(error, attempts)))
                     raise
                 else:
                     attempts.committed()
@@ -225,8 +226,8 @@ class UpstreamClient:
     async def _exchange(
         self, request: UpstreamRequest, media_type: str, asked: UpstreamContext, observer: AttemptObserver
     ) -> tuple[HttpResponse, UpstreamContext]:
-        path = request.path.partition("?")[0]
-        told = observer.attempt_started(AttemptStarted(asked.attempts, request.method, path))
+        url = self._requests.url(request)
+        told = observer.attempt_started(AttemptStarted(asked.attempts, request.method, url))
         made = self._requests.make(request, told, observer.attempt_sent)
         try:
             response = await self._transport.send(made)
@@ -234,6 +235,7 @@ class UpstreamClient:
             raise error_before_answer(failure, asked) from failure
         headers = response.headers
         context = context_of(headers, asked)
+        observer.attempt_answered(response.status, context.request_id)
         if not _FIRST_SUCCESS <= response.status <= _LAST_SUCCESS:
             raise api_error(response.status, await _read_error(response), context)
         if not _is_plain(headers, media_type):

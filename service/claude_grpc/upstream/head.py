@@ -31,6 +31,10 @@ class RequestMaker:
         self._headers = {"host": host, **headers}
         self._timeouts = timeouts
 
+    def url(self, request: UpstreamRequest) -> str:
+        """Where a request goes, without its query."""
+        return f"{self._origin}{self._prefix}{request.path.partition('?')[0]}"
+
     def make(self, request: UpstreamRequest, told: Mapping[str, str], on_sent: Callable[[], None]) -> HttpRequest:
         """The request.
 

@@ -62,6 +62,7 @@ class DecodedStream(Answer, Generic[T]):
 
     Attributes:
         waited: Seconds spent waiting for more, since the answer began.
+        waits: Whether it waits for more, or did when it ended.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class DecodedStream(Answer, Generic[T]):
     ) -> None:
         super().__init__(response, context, attempts, observer)
         self.waited = 0.0
+        self.waits = False
         self._decoder = decoder
         self._limit = TimeLimit()
         self._ended = False
@@ -96,11 +98,12 @@ class DecodedStream(Answer, Generic[T]):
             while not self._ended:
                 if self._decoder.failure is not None:
                     raise self._decoder.failure
-                began = time.monotonic()
+                began, self.waits = time.monotonic(), True
                 try:
                     piece = await self._limit.read(self.response)
                 finally:
                     self.waited += time.monotonic() - began
+                self.waits = False
                 if read := self._decode(piece):
                     return read
         except TRANSPORT_FAILURES as failure:
