@@ -16,6 +16,10 @@ from claude_grpc.v1 import content_pb2, messages_pb2
 
 __all__ = ["ContentCapture"]
 
+# Of JSON around the words of a part or a turn.
+_AROUND_BYTES: Final = 40
+# Names and ids are words; what is longer is something else.
+_LONGEST_WORD: Final = 128
 _ROLES: Final = {messages_pb2.ROLE_USER: "user", messages_pb2.ROLE_ASSISTANT: "assistant"}
 
 
@@ -23,7 +27,8 @@ class ContentCapture:
     """Makes attributes of content.
 
     Args:
-        max_bytes: Most bytes of text in one attribute; what comes after is left out, and a part says so.
+        max_bytes: Most bytes in one attribute, as text that needs no escapes; what comes after is left out, and a part
+            says so.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -34,7 +39,7 @@ class ContentCapture:
         room = _Room(self._max_bytes)
         spoken = [
             {"role": _ROLES.get(message.role, "system"), "parts": room.parts(message.content, message.text)}
-            for message in _until_full(params.messages, room)
+            for message in room.until_full(params.messages)
         ]
         attributes: Attributes = {names.INPUT_MESSAGES: _json(spoken)}
         if params.system or params.system_text:
@@ -53,7 +58,7 @@ class ContentCapture:
 
 
 class _Room:
-    """How much text still fits."""
+    """How many bytes still fit."""
 
     def __init__(self, size: int) -> None:
         self._left = size
@@ -62,9 +67,17 @@ class _Room:
     def is_full(self) -> bool:
         return self._left <= 0
 
+    def until_full(self, items: Iterable[Any]) -> Iterable[Any]:
+        """The items, as long as there is room, of which each takes some for what stands around its words."""
+        for item in items:
+            if self.is_full:
+                return
+            self._left -= _AROUND_BYTES
+            yield item
+
     def parts(self, blocks: Iterable[content_pb2.ContentBlock], text: str = "") -> list[dict[str, Any]]:
         found = [self._text({"type": "text"}, "content", text)] if text else []
-        found += [self._part(block) for block in _until_full(blocks, self)]
+        found += [self._part(block) for block in self.until_full(blocks)]
         return [*found, {"type": "truncated"}] if self.is_full else found
 
     def _part(self, block: content_pb2.ContentBlock) -> dict[str, Any]:
@@ -74,26 +87,28 @@ class _Room:
             case "thinking":
                 return self._text({"type": "reasoning"}, "content", block.thinking.thinking)
             case "tool_use":
-                call = {"type": "tool_call", "id": block.tool_use.id, "name": block.tool_use.name}
+                call = {
+                    "type": "tool_call",
+                    "id": self._word(block.tool_use.id),
+                    "name": self._word(block.tool_use.name),
+                }
                 return self._text(call, "arguments", block.tool_use.input_json)
             case "tool_result":
-                answer: dict[str, Any] = {"type": "tool_call_response", "id": block.tool_result.tool_use_id}
+                answer: dict[str, Any] = {"type": "tool_call_response", "id": self._word(block.tool_result.tool_use_id)}
                 return answer | {"response": self.parts(block.tool_result.content, block.tool_result.text)}
             case arm:
-                return {"type": block.type or arm}
+                return {"type": self._word(block.type or arm or "")}
 
     def _text(self, part: dict[str, Any], key: str, text: str) -> dict[str, Any]:
         encoded = text.encode()
-        kept = encoded[: self._left].decode(errors="ignore")
+        kept = encoded[: max(self._left, 0)].decode(errors="ignore")
         self._left -= len(encoded)
         return part | {key: kept}
 
-
-def _until_full(items: Iterable[Any], room: _Room) -> Iterable[Any]:
-    for item in items:
-        if room.is_full:
-            return
-        yield item
+    def _word(self, text: str) -> str:
+        kept = text[:_LONGEST_WORD]
+        self._left -= len(kept)
+        return kept
 
 
 def _json(value: object) -> str:

@@ -25,6 +25,12 @@ SERVER: Final = 2
 CLIENT: Final = 3
 
 _FLAGS: Final = 3
+_MOST_MEMBERS: Final = 32
+_LONGEST_STATE: Final = 512
+_MEMBER: Final = re.compile(
+    r"(?P<key>[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
+    r"=[ -+\--<>-~]{0,255}[!-+\--<>-~]"
+)
 _TRACEPARENT: Final = re.compile(r"\s*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\s*", re.ASCII)
 
 
@@ -173,8 +179,17 @@ def callers_span(metadata: Mapping[str, str]) -> Span:
     version, trace_id, span_id, flags, more = found.groups()
     if version == "ff" or (version == "00" and more) or not int(trace_id, 16) or not int(span_id, 16):
         return NO_SPAN
-    trace = Trace(int(trace_id, 16), int(flags, 16) & _FLAGS, metadata.get("tracestate", ""))
+    trace = Trace(int(trace_id, 16), int(flags, 16) & _FLAGS, _vendors_state(metadata.get("tracestate", "")))
     return Span(NO_SPAN.shape, trace, span_id=int(span_id, 16))
+
+
+def _vendors_state(header: str) -> str:
+    """A caller's ``tracestate``, if it is one, and not too long to go with every span; else nothing."""
+    if not header or len(header) > _LONGEST_STATE:
+        return ""
+    members = [_MEMBER.fullmatch(member) for each in header.split(",") if (member := each.strip(" \t"))]
+    keys = {member["key"] for member in members if member}
+    return header if len(keys) == len(members) <= _MOST_MEMBERS else ""
 
 
 def traceparent(span: Span) -> dict[str, str]:

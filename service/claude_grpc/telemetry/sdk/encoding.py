@@ -38,6 +38,7 @@ _TURN: Final = 16
 _PAUSE_SECONDS: Final = 0.00005
 
 _MOST_KEPT: Final = 2000
+_LONGEST_KEPT: Final = 256
 _KEPT_TYPES: Final = frozenset({str, int})
 # Never the same twice, or too long to keep.
 _UNIQUE: Final = frozenset(
@@ -136,7 +137,7 @@ class SpanEncoder:
         written = self._kept.get(item) if is_kept else None
         if written is None:
             written = _field(_ATTRIBUTE, _key(key) + _field(_VALUE, _value(value)))
-            if is_kept and len(self._kept) < _MOST_KEPT:
+            if is_kept and len(written) <= _LONGEST_KEPT and len(self._kept) < _MOST_KEPT:
                 self._kept[item] = written
         return written
 
