@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 
 from claude_grpc.telemetry.export import Export
@@ -51,7 +50,7 @@ class Watch:
             if export.tracer or export.meter or environ.get("OTEL_SDK_DISABLED"):
                 return export
             metrics = MemoryMetrics()
-            tracer = SamplingTracer(DEFAULT_ON, self.keep, SpanLimits())
+            tracer = SamplingTracer(DEFAULT_ON, self.keep)
             closers = (lambda: self._look_through_metrics(metrics.points()), metrics.close)
             return replace(export, tracer=tracer, meter=metrics.meter, closers=closers)
 

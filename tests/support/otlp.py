@@ -51,6 +51,7 @@ class Collector:
         grpc_url: For ``OTEL_EXPORTER_OTLP_ENDPOINT`` with the protocol ``grpc``.
         http_url: The same for ``http/protobuf``.
         raw: Every request's bytes.
+        headers: Those of requests over HTTP.
     """
 
     grpc_url: str = ""
@@ -58,6 +59,7 @@ class Collector:
     spans: list[ReceivedSpan] = field(default_factory=list)
     requests: int = 0
     raw: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     _metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -183,6 +185,7 @@ async def _serve_grpc(stack: AsyncExitStack, collector: Collector, mode: Mode) -
 async def _serve_http(stack: AsyncExitStack, collector: Collector, mode: Mode) -> None:
     async def export(request: web.Request) -> web.Response:
         collector.requests += 1
+        collector.headers.append({name.lower(): value for name, value in request.headers.items()})
         if mode == "slow":
             await asyncio.sleep(1.5)
         if mode == "fails":

@@ -14,10 +14,10 @@ import pytest
 from claude_grpc.config import ConfigurationError
 from claude_grpc.telemetry.export import Export, open_export
 from claude_grpc.v1.batches_pb2 import WatchMessageBatchRequest
-from support.otlp import open_collector
+from support.otlp import Collector, open_collector
 from support.processes import clean_environment
 from support.resources import ended_batch
-from support.stack import drain, open_stack, stream
+from support.stack import create, drain, open_stack, stream
 
 
 async def scrape(port: int) -> str:
@@ -79,11 +79,58 @@ def test_a_gateway_without_exporters_imports_nothing_of_opentelemetry() -> None:
             "OTEL_EXPORTER_PROMETHEUS_PORT",
         ),
         ({"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "maybe"}, "CAPTURE_MESSAGE_CONTENT: must be one of"),
+        ({"OTEL_TRACES_EXPORTER": "console", "OTEL_SPAN_EVENT_COUNT_LIMIT": "x"}, "OTEL_SPAN_EVENT_COUNT_LIMIT"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:1", "OTEL_BSP_MAX_QUEUE_SIZE": "x"}, "OTEL_BSP_MAX_QUEUE"),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:1",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate",
+            },
+            r"OTEL_\*: .*deflate",
+        ),
     ],
 )
-def test_a_wrong_setting_is_told_by_its_name(environ: dict[str, str], named: str) -> None:
+def test_a_wrong_setting_is_told_by_its_name(
+    environ: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=named):
         open_export(environ, "1")
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+@pytest.mark.parametrize(
+    "headers",
+    ["a=b,CANARY", "a=b, a=CANARY;c", "a=CANARY%0Ac", "a=CANARY%C3%A9", '"a"=CANARY', "=CANARY"],
+)
+def test_headers_that_cannot_be_sent_are_told_without_their_values(
+    name: str, headers: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}: header [12] must be key=value") as caught:
+        open_export({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:1", name: headers}, "1")
+    assert "CANARY" not in str(caught.value) + caplog.text
+
+
+async def test_headers_are_sent_with_their_values_decoded(export_to: Any) -> None:
+    async with open_collector() as collector:
+        headers = "authorization=Bearer%20secret, x-tenant = a b=c ,"
+        export_to(collector.http_url, "http/protobuf", OTEL_EXPORTER_OTLP_HEADERS=headers)
+        async with open_stack() as stack:
+            await drain(stack.messages.StreamMessage(stream()))
+    assert {sent.get("authorization") for sent in collector.headers} == {"Bearer secret"}
+    assert {sent.get("x-tenant") for sent in collector.headers} == {"a b=c"}
+
+
+async def test_the_last_word_of_a_gauge_is_that_of_the_end(collector: Collector) -> None:
+    async with open_stack() as stack:
+        call = stack.messages.CreateMessage(create("[[slow-headers]]"))
+        running = "claude_grpc.admission.calls"
+        await collector.until(lambda: collector.total(running, claude_grpc__state="running") == 1)
+        call.cancel()
+        await stack.gateway.drain()
+    assert collector.total(running, claude_grpc__state="running") == 0
 
 
 async def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +190,24 @@ async def test_on_the_console_a_call_is_a_tree(monkeypatch: pytest.MonkeyPatch, 
     assert [len(line) - len(line.lstrip()) for line in tree] == [0, 2, 6, 4, 4]
     assert "FAILED" in tree[3]
     assert any(line.startswith("  gen_ai.client.inference.usage.output_tokens ") for line in lines)
+
+
+async def test_on_the_console_two_calls_of_a_trace_are_two_trees(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    metadata = (("traceparent", f"00-{7:032x}-{9:016x}-01"),)
+    async with open_stack() as stack:
+        slow = stack.messages.StreamMessage(stream("[[stall at=3]]"), metadata=metadata)
+        await slow.read()
+        await drain(stack.messages.StreamMessage(stream(), metadata=metadata))
+        slow.cancel()
+        await stack.gateway.drain()
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith((" ", "trace", "claude_grpc.v1"))]
+    assert [line.split()[0] for line in lines] == [
+        "trace",
+        "claude_grpc.v1.MessagesService/StreamMessage",
+        "chat",
+        "POST",
+    ] * 2
 
 
 async def test_on_the_console_a_poll_is_a_tree_that_names_the_traces_it_is_for(

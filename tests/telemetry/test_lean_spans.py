@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry.sdk.encoding import SpanEncoder, as_sdk
-from claude_grpc.telemetry.sdk.tracer import SamplingTracer
+from claude_grpc.telemetry.sdk.tracer import SamplingTracer, context_of
 from claude_grpc.telemetry.span import (
     CLIENT,
     NO_SPAN,
@@ -97,12 +97,19 @@ def test_what_is_kept_is_bounded_and_never_what_is_unique() -> None:
     assert not any(key == names.RESPONSE_ID for key, _ in encoder._kept)
 
 
+def test_what_is_long_is_not_kept() -> None:
+    encoder = SpanEncoder(RESOURCE, SCOPE)
+    told = {names.REQUEST_MODEL: "m" * 10_000, names.RESPONSE_FINISH_REASONS: ("r" * 10_000,)}
+    encoder.encode([written(Shape("n", CLIENT, {}), Trace(1, 3), 0, False, 2, attributes=told)])
+    assert encoder._kept == {}
+
+
 def tracers() -> tuple[SdkTracer, InMemorySpanExporter, SamplingTracer, list[Span]]:
     """The SDK's and ours, by the same environment, and what they have recorded."""
     theirs, ours = InMemorySpanExporter(), list[Span]()
     provider = TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(theirs))
-    return provider.get_tracer("scope"), theirs, SamplingTracer(provider.sampler, ours.append, SpanLimits()), ours
+    return provider.get_tracer("scope"), theirs, SamplingTracer(provider.sampler, ours.append), ours
 
 
 def remote(trace_id: int, flags: int) -> dict[str, str]:
@@ -195,17 +202,38 @@ def test_a_root_has_ids_of_its_own_and_says_they_are_random() -> None:
 
 
 def test_the_standard_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5")
-    monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "2")
+    for name, limit in (
+        ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "4"),
+        ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "1"), ("OTEL_SPAN_EVENT_COUNT_LIMIT", "2"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "3"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, limit)
     _, _, ours, kept = tracers()
-    span = ours.start(Shape("n", SERVER, {"long": "x" * 50}))
-    span.attributes = {"longer": "y" * 60, "number": 12345678}
+    linked = written(Shape("n", CLIENT, {}), Trace(5, 0), 0, False, 6)
+    span = ours.start(Shape("n", SERVER, {"long": "x" * 50}), links=[linked] * 9)
+    span.attributes = {"longer": "y" * 60, "number": 12345678, "several": ("z" * 70, "z"), "one more": 1}
     for _ in range(9):
+        span.add_event("e", {"why": "w" * 80, "one more": 1})
+    span.end()
+    [ended] = kept
+    assert ended.shape.attributes | ended.attributes == {
+        "long": "xxxxx", "longer": "yyyyy", "number": 12345678, "several": ("zzzzz", "z")
+    }  # fmt: skip
+    assert [attributes for _, attributes, _ in ended.events] == [{"why": "wwwww"}] * 2
+    assert len(ended.links) == 3
+
+
+def test_without_settings_only_events_and_links_are_limited() -> None:
+    _, _, ours, kept = tracers()
+    linked = written(Shape("n", CLIENT, {}), Trace(5, 0), 0, False, 6)
+    shape = Shape("n", SERVER, {"long": "x" * 5000})
+    span = ours.start(shape, links=[linked] * 999)
+    for _ in range(999):
         span.add_event("e", {})
     span.end()
     [ended] = kept
-    assert ended.shape.attributes | ended.attributes == {"long": "xxxxx", "longer": "yyyyy", "number": 12345678}
-    assert len(ended.events) == 2
+    assert ended.shape is shape
+    assert (len(ended.events), len(ended.links)) == (128, 128)
 
 
 hexadecimal = st.text("0123456789abcdef", min_size=1, max_size=33)
@@ -230,6 +258,48 @@ def test_a_callers_header_is_read_as_the_sdk_reads_it(header: str) -> None:
             context.span_id,
             context.trace_flags & 3,
         )
+
+
+MEMBERS = [
+    "vendor=x",
+    "a@b=1",
+    "a=",
+    "=1",
+    "A=1",
+    "a=b=c",
+    "a=x y",
+    "a=x ",
+    " a=x\t",
+    "",
+    "a=é",
+    "a=\x7f",
+    "1=2",
+    "1@a=2",
+]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [*MEMBERS, *(f"k=v,{member}" for member in MEMBERS), "a=1,a=2", ",".join(f"k{n}=1" for n in range(32))],
+)
+def test_a_callers_state_is_kept_as_the_sdk_would_keep_it(header: str, caplog: pytest.LogCaptureFixture) -> None:
+    theirs = extracted({"traceparent": f"00-{9:032x}-{7:016x}-01", "tracestate": header})
+    [span] = theirs.values()
+    expected = span.get_span_context().trace_state.to_header()  # type: ignore[attr-defined] # a span
+    caplog.clear()
+    state = callers_span({"traceparent": f"00-{9:032x}-{7:016x}-01", "tracestate": header}).trace.state
+    assert ",".join(filter(None, (member.strip(" \t") for member in state.split(",")))) == expected
+    context_of(Trace(9, 1, state), 7)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("header", ["a=" + "x" * 511, ",".join(f"k{n}=1" for n in range(33)), "sk-secret what?"])
+def test_a_callers_state_that_is_too_long_or_none_is_dropped_in_silence(
+    header: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = {"traceparent": f"00-{9:032x}-{7:016x}-01", "tracestate": header}
+    assert callers_span(metadata).trace.state == ""
+    assert caplog.records == []
 
 
 def test_a_span_that_is_not_recorded_is_told_upstream_and_nothing_else() -> None:

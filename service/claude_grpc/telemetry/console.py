@@ -40,10 +40,20 @@ class TraceTree:
             if len(self._waiting) > _MOST_TRACES:
                 self._waiting.popitem(last=False)
             return ""
-        del self._waiting[span.trace.id]
-        lines = _tree(span, sorted(spans, key=lambda each: each.started), "")
+        below = sorted(_below(span, spans), key=lambda each: each.started)
+        # A caller's trace may hold several RPCs, of which others still run.
+        self._waiting[span.trace.id] = [each for each in spans if each is not span and each not in below]
+        if not self._waiting[span.trace.id]:
+            del self._waiting[span.trace.id]
         whose = [f"    for trace {link.trace.id:032x}" for link in span.links]
-        return "\n".join([f"trace {span.trace.id:032x}", *whose, *lines, ""])
+        return "\n".join([f"trace {span.trace.id:032x}", *whose, *_tree(span, below, ""), ""])
+
+
+def _below(span: Span, spans: list[Span]) -> Iterator[Span]:
+    for child in spans:
+        if child.parent_id == span.id:
+            yield child
+            yield from _below(child, spans)
 
 
 def _tree(span: Span, spans: list[Span], indent: str) -> Iterator[str]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 from claude_grpc.config import ConfigurationError
 from claude_grpc.telemetry.meter import Meter
@@ -31,6 +33,10 @@ _CAPTURES: Final = {
     "span_only": True,
     "span_and_event": True,
 }
+
+_HEADERS: Final = tuple(f"OTEL_EXPORTER_OTLP_{signal}HEADERS" for signal in ("", "TRACES_", "METRICS_"))
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=(?P<value>[ !#-+\--:<-\[\]-~]*)")
+_VALUE: Final = re.compile(r"[ -~]*")
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +86,16 @@ def open_export(environ: Mapping[str, str], version: str) -> Export:
     # Here, because it takes time and memory that nobody shall pay who exports nothing.
     from claude_grpc.telemetry.sdk import setup  # noqa: PLC0415
 
-    resource = setup.make_resource(environ, version)
-    tracer, close_traces = setup.open_traces(traces, resource, environ, version) if traces else (None, [])
-    meter, close_metrics = setup.open_metrics(metrics, resource, environ, version) if metrics else (None, [])
+    _check_headers(environ)
+    try:
+        resource = setup.make_resource(environ, version)
+        tracer, close_traces = setup.open_traces(traces, resource, environ, version) if traces else (None, [])
+        meter, close_metrics = setup.open_metrics(metrics, resource, environ, version) if metrics else (None, [])
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        # The SDK raises what it likes. Of what it may quote only headers are secret, and those are as they must be.
+        raise ConfigurationError(f"OTEL_*: the OpenTelemetry SDK cannot work with these settings: {error}") from error
     _log.info("Telemetry", extra={"traces": ",".join(traces), "metrics": ",".join(metrics)})
     return Export(tracer, meter, captures_content, propagates, (*close_traces, *close_metrics))
 
@@ -94,6 +107,15 @@ def _exporters(signal: str, environ: Mapping[str, str]) -> list[str]:
     # By the letter of the specification it is OTLP to localhost; here somebody must have asked for it.
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
     return ["otlp"] if any(environ.get(endpoint) for endpoint in endpoints) else []
+
+
+def _check_headers(environ: Mapping[str, str]) -> None:
+    """Refuse headers that cannot be sent: the SDK and its exporters would quote them in the log, again and again."""
+    for name in _HEADERS:
+        for number, item in enumerate(environ.get(name, "").split(","), start=1):
+            pair = _HEADER.fullmatch(item.strip())
+            if item.strip() and not (pair and _VALUE.fullmatch(unquote(pair["value"]).strip())):
+                raise ConfigurationError(f"{name}: header {number} must be key=value, the value encoded as in a URL")
 
 
 def _captures_content(environ: Mapping[str, str]) -> bool:

@@ -48,4 +48,5 @@ async def open_telemetry(
         if watching is not None:
             watching.cancel()
             await asyncio.wait([watching])
+            telemetry.metrics.read_gauges()
         await export.close()

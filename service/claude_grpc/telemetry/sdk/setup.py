@@ -17,7 +17,7 @@ from typing import Any, Final
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from claude_grpc.config import ConfigurationError
@@ -70,7 +70,7 @@ def open_traces(
     # The provider knows which sampler the environment asks for. It is not to close anything at the interpreter's exit:
     # that would wait for a collector that is gone as long as it likes.
     sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
-    return SamplingTracer(sampler, _all(keepers), SpanLimits()), closers
+    return SamplingTracer(sampler, _all(keepers)), closers
 
 
 def open_metrics(

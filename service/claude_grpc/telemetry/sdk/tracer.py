@@ -10,7 +10,6 @@ from random import getrandbits
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision, Sampler, SamplingResult
 from opentelemetry.trace import (
     Link,
@@ -22,6 +21,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from claude_grpc.telemetry.sdk.limits import Limits
 from claude_grpc.telemetry.span import NO_SPAN, Attributes, Shape, Span, Trace, Tracer
 
 __all__ = ["SamplingTracer", "context_of"]
@@ -39,14 +39,13 @@ class SamplingTracer(Tracer):
     Args:
         sampler: Decides which traces are recorded.
         keep: Gets the spans as they end.
-        limits: How long values may be, and how many events there are.
+        limits: How much a span may hold.
     """
 
-    def __init__(self, sampler: Sampler, keep: Callable[[Span], object], limits: SpanLimits) -> None:
+    def __init__(self, sampler: Sampler, keep: Callable[[Span], object], limits: Limits | None = None) -> None:
         self._sampler = sampler
         self._keep = keep
-        self._longest = limits.max_span_attribute_length
-        self._most_events = limits.max_events
+        self._limits = limits or Limits()
 
     def start(self, shape: Shape, caller: Span = NO_SPAN, links: Sequence[Span] = ()) -> Span:
         """A span that has begun; one that records nothing if its trace is not sampled."""
@@ -74,12 +73,7 @@ class SamplingTracer(Tracer):
         )
 
     def _end(self, span: Span) -> None:
-        if self._longest is not None:
-            shape = span.shape
-            span.shape = Shape(shape.name, shape.kind, _cut(shape.attributes, self._longest))
-            span.attributes = _cut(span.attributes, self._longest)
-        if span.events and self._most_events is not None:
-            span.events = span.events[: self._most_events]
+        self._limits.enforce(span)
         self._keep(span)
 
 
@@ -87,7 +81,3 @@ def context_of(trace: Trace, span_id: int, *, is_remote: bool = False) -> SpanCo
     """A span as the SDK refers to it."""
     state = TraceState.from_header([trace.state]) if trace.state else None
     return SpanContext(trace.id, span_id, is_remote, TraceFlags(trace.flags), state)
-
-
-def _cut(attributes: Attributes, longest: int) -> Attributes:
-    return {name: value[:longest] if isinstance(value, str) else value for name, value in attributes.items()}
