@@ -10,15 +10,20 @@ import shutil
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from claude_grpc.rpc.gauges import add_gauges
 from claude_grpc.telemetry import names
 from claude_grpc.telemetry import watch as watching
+from claude_grpc.telemetry.histogram import Histogram
+from claude_grpc.telemetry.meter import Meter
+from claude_grpc.telemetry.metrics import Metrics
+from claude_grpc.telemetry.tally import Reading
 from support.stack import create, drain, open_stack, stream
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "telemetry"
@@ -116,6 +121,36 @@ def emitted(page: str) -> dict[str, set[str]]:
     return found
 
 
+def families(page: str) -> set[str]:
+    return {re.sub(r"_(bucket|count|sum)$", "", name) for name in emitted(page)}
+
+
+class NamesBehindACollector(Meter):
+    """What a collector's Prometheus exporter makes of names: it adds the unit, unless that stands in braces."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def counter(self, name: str, description: str, unit: str, read: Callable[[], Reading]) -> None:
+        self._add(name, unit, {"By": "_bytes"}, "_total")
+
+    def level(self, name: str, description: str, unit: str, read: Callable[[], Reading]) -> None:
+        self._add(name, unit, {"By": "_bytes"})
+
+    def gauge(self, name: str, description: str, unit: str, read: Callable[[], Reading]) -> None:
+        # The exporter of the gateway adds nothing for a 1.
+        self._add(name, unit, {"By": "_bytes", "1": "_ratio"})
+
+    def histogram(self, name: str, description: str, histogram: Histogram) -> Histogram:
+        self._add(name, "s", {"s": "_seconds"})
+        return histogram
+
+    def _add(self, name: str, unit: str, endings: dict[str, str], last: str = "") -> None:
+        plain = name.replace(".", "_")
+        ending = "" if re.fullmatch(r"\{\w+\}", unit) else endings[unit]
+        self.names.add(plain.removesuffix(ending) + ending + last)
+
+
 @pytest.mark.parametrize(("where", "expression"), list(expressions()), ids=lambda part: part[:40])
 def test_each_metric_and_label_that_is_asked_for_is_one_the_gateway_tells(
     page: str, where: str, expression: str
@@ -127,6 +162,13 @@ def test_each_metric_and_label_that_is_asked_for_is_one_the_gateway_tells(
     assert labels_of(expression) <= set().union(*(known[name] for name in named))
 
 
+def test_metrics_have_the_same_names_behind_a_collector(page: str) -> None:
+    meter: Any = NamesBehindACollector()
+    machines: Any = None  # gauges ask them later
+    add_gauges(Metrics(meter, ("127.0.0.1", 443)), machines, machines)
+    assert families(page) - {"target_info"} <= meter.names
+
+
 def test_the_dashboard_answers_the_four_questions() -> None:
     rows = [panel["title"] for panel in dashboard()["panels"] if panel["type"] == "row"]
     assert rows == ["Is it up?", "Is it fast?", "What does it cost?", "What fails?"]
@@ -134,9 +176,8 @@ def test_the_dashboard_answers_the_four_questions() -> None:
 
 def test_each_metric_the_gateway_tells_is_on_the_dashboard(page: str) -> None:
     shown = {name for _, expression in expressions() for name in metrics_of(expression)}
-    families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in emitted(page)}
     # The duration of calls that are no model calls is rarely of interest, and target_info is for joins.
-    assert families - {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown} <= {
+    assert families(page) - {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown} <= {
         "gen_ai_client_operation_duration_seconds", "target_info"
     }  # fmt: skip
 

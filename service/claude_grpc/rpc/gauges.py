@@ -40,6 +40,6 @@ def add_gauges(metrics: Metrics, admission: Admission, client: UpstreamClient) -
     metrics.gauge(
         names.METRIC_RETRY_BUDGET,
         "Share of the retry budget that is left; no retries at a half or less.",
-        "1",
+        "{share}",
         lambda: [(client.retry_budget_left, {})],
     )
