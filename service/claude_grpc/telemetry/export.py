@@ -21,7 +21,7 @@ from claude_grpc.telemetry.span import Tracer
 
 __all__ = ["CLOSE_SECONDS", "Export", "open_export"]
 
-CLOSE_SECONDS: Final = 2.5
+CLOSE_SECONDS: Final = 2.0
 """How long a gateway that stops waits for its last spans and metrics to be taken; with all else it stops within 3 s."""
 
 _CAPTURE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
