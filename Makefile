@@ -116,7 +116,7 @@ golden: $(VENV)/.dev ## Write the golden files anew
 	CLAUDE_GRPC_TEST_UPDATE_GOLDEN=1 $(BIN)/pytest --quiet tests/golden
 
 EXAMPLES ?= 10000
-PROPERTIES := tests/codec/test_round_trip.py $(patsubst %,tests/upstream/test_%.py,sse jsonl retry multipart)
+PROPERTIES := tests/codec/test_round_trip.py tests/telemetry/test_usage.py $(patsubst %,tests/upstream/test_%.py,sse jsonl retry multipart)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## Each property with EXAMPLES new examples (10,000: 12 minutes on one core)

@@ -1,13 +1,13 @@
 """What telemetry costs: two gateways of the same build, one that exports and one that does not, side by side.
 
-    python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails|none] [--rounds 15]
-        [--calls 300] [--callers 4] [--streams 8] [--rate 150] [--seconds 5] [--pace 0]
+    python bench/telemetry.py [--collector takes|refused|black-hole|slow|fails|none] [--rounds 20]
+        [--calls 300] [--callers 4] [--streams 8] [--rate 150] [--seconds 10] [--pace 0]
 
 Prints the CPU time of a gateway for a unary call whose answer comes in one piece, for one whose answer may be so long
 that the gateway gathers it from a stream, and for a streamed event; the latency of unary calls; and how the two
-gateways compare. The comparison is the median over rounds, or with rounds drawn at random again and again, and its
-quartiles. With the collector "none" neither exports, so that what is found is chance. Simulator, collector and load run
-in processes of their own.
+gateways compare: figures are medians over rounds, and so is the comparison within a round, with its quartiles. With the
+collector "none" neither exports, so that what is found is chance. Simulator, collector and load run in processes of
+their own.
 
 CPU time is that of busy gateways: callers ask both in turn, call by call, so that what the machine does besides falls
 on both. Latency is that of calls that come at random, so many a second, to the one or the other: busy callers would
@@ -48,7 +48,6 @@ from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 _COMMAND = (sys.executable, "-m", "claude_grpc")
 _COLLECTOR = (sys.executable, str(Path(__file__).with_name("collector.py")))
 _TROUBLES = ("takes", "refused", "black-hole", "slow", "fails")
-_DRAWS = 200
 # Tokens at most: few, so that the answer comes in one piece, and so many that it is gathered from a stream.
 _UNARY = {"unary": 100, "gathered": 100_000}
 # Of the calls whose latency is measured.
@@ -59,12 +58,12 @@ _STREAM_TEXT = "Why? [[repeat 40]] [[pace 0]]"
 
 @dataclass
 class Gateway:
-    """A gateway that runs, and what was measured of it by what was asked: CPU time and latencies, an item a round."""
+    """A gateway that runs, and what was measured of it, an item a round: CPU time by what was asked, and latencies."""
 
     target: str
     pid: int
     cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    latencies: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
+    latencies: list[list[float]] = field(default_factory=list)
 
     def cpu_seconds(self) -> float:
         """The CPU time of all its threads so far."""
@@ -161,7 +160,7 @@ async def measure_arrivals(pair: Pair, load: Load, draw: random.Random) -> None:
     for (gateway, _), start in zip(pair, before, strict=True):
         taken = latencies[gateway.target]
         gateway.cpu[_ARRIVING].append((gateway.cpu_seconds() - start) / len(taken))
-        gateway.latencies[_ARRIVING].append(taken)
+        gateway.latencies.append(taken)
 
 
 async def measure_stream(pair: Pair, streams: int) -> None:
@@ -195,39 +194,20 @@ async def measure(off: Gateway, on: Gateway, load: Load) -> None:
                     gateway.latencies.clear()
 
 
-def quantile(rounds: list[list[float]], percent: int) -> float:
-    """Of all latencies of these rounds together."""
-    return statistics.quantiles([latency for each in rounds for latency in each], n=100)[percent - 1]
-
-
-def redrawn(off: list[list[float]], on: list[list[float]], percent: int) -> list[float]:
-    """How this quantile compares, for rounds that are drawn at random."""
-    draw, ratios = random.Random(1), []  # noqa: S311 # to draw, not to hide
-    for _ in range(_DRAWS):
-        drawn = draw.choices(range(len(off)), k=len(off))
-        quantiles = [quantile([rounds[number] for number in drawn], percent) for rounds in (off, on)]
-        ratios.append(quantiles[1] / quantiles[0])
-    return ratios
-
-
-def report(name: str, off: float, on: float, ratios: list[float]) -> str:
-    """One line: both figures in seconds and their difference, and the median and quartiles of the ratios."""
-    low, middle, high = ((ratio - 1) * 100 for ratio in statistics.quantiles(ratios, n=4))
-    figures = f"{off * 1e6:9.1f} {on * 1e6:9.1f} {(on - off) * 1e6:+9.1f}"
-    return f"{name:24} {figures}   {middle:+6.1f} %   [{low:+.1f} … {high:+.1f}]"
+def report(name: str, off: list[float], on: list[float]) -> str:
+    """One line: medians of both in µs and their difference, and the median and quartiles of the ratios of rounds."""
+    a, b = statistics.median(off) * 1e6, statistics.median(on) * 1e6
+    low, middle, high = statistics.quantiles([(y / x - 1) * 100 for x, y in zip(off, on, strict=True)], n=4)
+    return f"{name:24} {a:9.1f} {b:9.1f} {b - a:+9.1f}   {middle:+6.1f} %   [{low:+.1f} … {high:+.1f}]"
 
 
 def report_all(off: Gateway, on: Gateway) -> str:
     """All lines."""
     lines = [f"{'µs':24} {'off':>9} {'on':>9} {'more':>9}   {'median':>8}   [quartiles]"]
-    for kind, a in off.cpu.items():
-        b = on.cpu[kind]
-        ratios = [y / x for x, y in zip(a, b, strict=True)]
-        lines.append(report(f"CPU {kind}", statistics.median(a), statistics.median(b), ratios))
-    for kind, rounds in off.latencies.items():
-        for percent in (50, 99):
-            both = quantile(rounds, percent), quantile(on.latencies[kind], percent)
-            lines.append(report(f"latency {kind} p{percent}", *both, redrawn(rounds, on.latencies[kind], percent)))
+    lines += [report(f"CPU {kind}", off.cpu[kind], on.cpu[kind]) for kind in off.cpu]
+    for percent in (50, 99):
+        both = ([statistics.quantiles(each, n=100)[percent - 1] for each in gateway.latencies] for gateway in (off, on))
+        lines.append(report(f"latency {_ARRIVING} p{percent}", *both))
     lines.append(f"{'resident memory, MiB':24} {off.resident_mebibytes():9.1f} {on.resident_mebibytes():9.1f}")
     return "\n".join(lines)
 
@@ -237,12 +217,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What telemetry costs.")
     parser.add_argument("--collector", default="takes", choices=[*_TROUBLES, "none"])
     parser.add_argument("--signals", default="both", choices=["both", "traces", "metrics"])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=300, help="unary calls of each kind a round")
     parser.add_argument("--streams", type=int, default=8, help="streams a round")
     parser.add_argument("--callers", type=int, default=4, help="how many call at once")
     parser.add_argument("--rate", type=float, default=150.0, help="calls that come to each gateway a second")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long they come")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long they come")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds for each piece of a unary call's answer")
     arguments = parser.parse_args()
     load = Load(**{field.name: getattr(arguments, field.name) for field in fields(Load)})
