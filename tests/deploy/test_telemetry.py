@@ -18,7 +18,6 @@ import pytest
 import yaml
 
 from claude_grpc.rpc.gauges import add_gauges
-from claude_grpc.telemetry import names
 from claude_grpc.telemetry import watch as watching
 from claude_grpc.telemetry.histogram import Histogram
 from claude_grpc.telemetry.meter import Meter
@@ -222,20 +221,3 @@ def test_each_expression_of_the_dashboard_is_promql(tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
     promtool("check", "rules", str(file))
-
-
-def test_each_part_of_the_collectors_pipelines_is_configured_and_used() -> None:
-    configuration = yaml.safe_load((FOLDER / "collector.yaml").read_text())
-    for kind in ("receivers", "processors", "exporters"):
-        used = {name for pipeline in configuration["service"]["pipelines"].values() for name in pipeline[kind]}
-        assert used == set(configuration[kind])
-    assert configuration["service"]["extensions"] == list(configuration["extensions"])
-    for pipeline in configuration["service"]["pipelines"].values():
-        assert pipeline["processors"][0] == "memory_limiter"
-        assert pipeline["processors"][-1] == "batch"
-
-
-def test_the_collector_drops_every_attribute_that_holds_content() -> None:
-    configuration = yaml.safe_load((FOLDER / "collector.yaml").read_text())
-    dropped = {action["key"] for action in configuration["processors"]["attributes/no_content"]["actions"]}
-    assert dropped == {names.INPUT_MESSAGES, names.OUTPUT_MESSAGES, names.SYSTEM_INSTRUCTIONS}
