@@ -14,7 +14,8 @@ from claude_grpc.upstream.exchange import Timeouts
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "telemetry"
 MIB = 2**20
-# What a gateway does by the defaults of OTEL_BSP_*.
+# What a gateway does by the defaults of OTEL_METRIC_EXPORT_INTERVAL and OTEL_BSP_*.
+EXPORT_SECONDS = 60
 SPANS_SECONDS, SPANS_IN_A_BATCH = 5, 512
 
 
@@ -77,3 +78,19 @@ def test_late_spans_follow_the_verdict_on_their_trace() -> None:
     # Verdicts are remembered for longer than traces are held, and most of them are not to keep one.
     assert cache["sampled_cache_size"] >= 2 * sampling()["num_traces"]
     assert cache["non_sampled_cache_size"] > cache["sampled_cache_size"]
+
+
+def test_metrics_outlive_a_lost_export_and_not_their_gateway_for_long() -> None:
+    expiration = seconds(collector()["exporters"]["prometheus"]["metric_expiration"])
+    assert 2 * EXPORT_SECONDS < expiration <= 3 * EXPORT_SECONDS
+
+
+def test_no_alert_fires_for_a_gateway_that_is_gone() -> None:
+    expiration = seconds(collector()["exporters"]["prometheus"]["metric_expiration"])
+    groups = yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"]
+    # What is no rate is the last that a gateway told.
+    expressions = [rule["expr"] for group in groups for rule in group["rules"]]
+    (levels,) = (expression for expression in expressions if not re.search(r"(rate|increase)\(", expression))
+    minutes = re.search(r"count_over_time\(.*:1m\]\)\) > (\d+)$", levels)
+    assert minutes
+    assert int(minutes[1]) * 60 >= expiration + 2 * EXPORT_SECONDS
