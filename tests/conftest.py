@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from claude_grpc.telemetry import lifetime
-from support.canary import Watch, canaries_in
+from support.canary import Watch
 from support.processes import GatewayProcess, running_gateway
 from support.stack import Stack, open_stack
 
@@ -25,20 +25,20 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def canary_watch(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Watch]:
-    """Whatever a test is about: neither the gateway's key nor a prompt is on a span, in a metric or in the log."""
+def canary_watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Whatever a test is about: no key, no prompt and no caller's header is on a span, in a metric or in the log."""
     watch = Watch()
     monkeypatch.setattr(lifetime, "open_export", watch.opening(lifetime.open_export))
+    watch.overhear(monkeypatch)
     yield watch
     assert watch.found == []
-    assert canaries_in(caplog.text) == []
 
 
 @pytest.fixture(scope="session")
 def gateway_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway as a process, with the embedded simulator behind it."""
+    """A gateway as a process, without a key and so with the embedded simulator behind it."""
     log: Path = tmp_path_factory.mktemp("gateway") / "log"
-    with running_gateway(log) as gateway:
+    with running_gateway(log, key=None) as gateway:
         yield gateway
 
 

@@ -29,7 +29,7 @@ from claude_grpc.v1.messages_pb2 import (
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
 from claude_grpc.v1.models_pb2_grpc import ModelsServiceStub
 from claude_grpc.v1.skills_pb2_grpc import SkillsServiceStub
-from support.canary import CANARY_KEY, CANARY_PROMPT, canaries_in
+from support.canary import CANARY_KEY, CANARY_PROMPT, CANARY_TOKEN, look_through, with_canary_metadata
 
 _STUBS: tuple[Any, ...] = (
     MessagesServiceStub,
@@ -61,10 +61,14 @@ async def open_stack(options: SimulatorOptions | None = None, **settings: Any) -
     """A stack with these settings over those that suit a test."""
     async with Simulator(options) as simulator, gateway_before(simulator.base_url, **settings) as (gateway, channel):
         yield Stack(simulator, gateway, channel, *(stub(channel) for stub in _STUBS))
+        # Whatever a test is about: what callers send beside their requests goes no further.
+        sent = [(exchange.path, exchange.headers) for exchange in simulator.requests]
+        look_through("what went upstream", sent, canaries=[CANARY_TOKEN])
 
 
 def over(stack: Stack, channel: grpc.aio.Channel) -> Stack:
     """The same, called over another channel."""
+    with_canary_metadata(channel)
     return Stack(stack.simulator, stack.gateway, channel, *(stub(channel) for stub in _STUBS))
 
 
@@ -85,7 +89,7 @@ async def gateway_before(base_url: str, **settings: Any) -> AsyncIterator[tuple[
         open_gateway(Settings(**chosen)) as gateway,
         grpc.aio.insecure_channel(gateway.target, options=[("grpc.max_send_message_length", -1)]) as channel,
     ):
-        yield gateway, channel
+        yield gateway, with_canary_metadata(channel)
 
 
 def params(text: str = CANARY_PROMPT, **fields: Any) -> MessageParams:
@@ -141,8 +145,8 @@ async def drain(call: Any) -> Ended:
     except grpc.aio.AioRpcError:
         pass  # the status tells
     trailers = dict(await call.trailing_metadata())
-    # Whatever a test is about: the gateway's key is nobody's business, and an error quotes no prompt.
-    assert canaries_in(trailers, await call.details()) == []
+    # Whatever a test is about: the gateway's key is nobody's business, and an error quotes no prompt and no header.
+    look_through("what a caller got", dict(await call.initial_metadata()), trailers, await call.details())
     status = status_pb2.Status.FromString(trailers.pop("grpc-status-details-bin", b""))
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     found = {detail.type_url for detail in status.details if any(detail.Unpack(d) for d in (info, bad, retry))}
