@@ -18,12 +18,13 @@ from claude_grpc.config import Settings, variable
 from claude_grpc.v1.gateway_pb2 import GetServerInfoRequest
 from claude_grpc.v1.gateway_pb2_grpc import GatewayServiceStub
 from claude_grpc.v1.messages_pb2_grpc import MessagesServiceStub
+from support.canary import look_through
 from support.processes import COMMAND, GatewayProcess, clean_environment, running_gateway
 from support.stack import create, drain, stream
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    done = subprocess.run(
         [*COMMAND, *arguments],
         env=clean_environment(**variables),
         capture_output=True,
@@ -31,6 +32,8 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=50,
     )
+    look_through("what a command tells", done.stderr)
+    return done
 
 
 def test_the_demo_prints_a_thinking_block_and_an_answer() -> None:

@@ -32,7 +32,7 @@ CONNECTIONS = 16
 @asynccontextmanager
 async def two_workers(log: Path, **variables: str) -> AsyncIterator[GatewayProcess]:
     async with Simulator() as simulator:
-        variables |= {"ANTHROPIC_API_KEY": "key", "ANTHROPIC_BASE_URL": simulator.base_url, "CLAUDE_GRPC_WORKERS": "2"}
+        variables |= {"ANTHROPIC_BASE_URL": simulator.base_url, "CLAUDE_GRPC_WORKERS": "2"}
         gateway = running_gateway(log, **variables)
         yield await asyncio.to_thread(gateway.__enter__)
         await asyncio.to_thread(gateway.__exit__, None, None, None)

@@ -33,7 +33,8 @@ def log() -> Any:
     before, level = list(root.handlers), root.level
     configure_logging("debug", "json", stream)
     yield stream
-    root.handlers[:], root.level = before, level
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 @pytest.mark.parametrize("faults", [["", ""], ["error 400 type=invalid_request_error", "error-event at=3"]])

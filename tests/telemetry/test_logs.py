@@ -25,7 +25,8 @@ def configure() -> Iterator[Any]:
         return out
 
     yield start
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def line_of(out: StringIO) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Makes tracers and meters of the OpenTelemetry SDK, as the environment says.
 
 Exporters work in threads of their own, with bounded queues: a collector that is slow or gone costs a call nothing, and
-what cannot be sent is dropped. What the SDK reads of ``OTEL_*`` by itself (sampling, limits, intervals, headers,
-certificates) is left to it.
+what cannot be sent is dropped. What the SDK reads of ``OTEL_*`` by itself (sampling, intervals, headers, certificates)
+is left to it.
 """
 
 from __future__ import annotations
