@@ -27,6 +27,7 @@ _SERVER_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
 
+_FIRST_ERROR: Final = 400
 # The API's own word, if it is one.
 _WORD: Final = re.compile(r"[a-z][a-z_]{0,63}")
 
@@ -49,11 +50,16 @@ def error_type(error: BaseException | None) -> str:
         case None:
             return ""
         case UpstreamStatusError():
-            return error.error_type if _WORD.fullmatch(error.error_type) else str(error.http_status)
+            return error.error_type if _WORD.fullmatch(error.error_type) else _status_word(error.http_status)
         case UpstreamTimeoutError():
             return f"{error.phase}_timeout"
         case _:
             return next((word for kind, word in _WORDS if isinstance(error, kind)), type(error).__name__)
+
+
+def _status_word(status: int) -> str:
+    # An event of a stream may be an error in words that nobody knows.
+    return str(status) if status >= _FIRST_ERROR else "unknown_error"
 
 
 def rpc_error_type(code: str) -> str:
