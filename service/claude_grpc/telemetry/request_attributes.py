@@ -37,8 +37,8 @@ def request_attributes(params: messages_pb2.MessageParams) -> Attributes:
 
 def _thinking(thinking: messages_pb2.ThinkingConfig) -> Attributes:
     kind = thinking.WhichOneof("config")
-    is_known = kind not in {None, "opaque_json"}
-    attributes: Attributes = {names.ANTHROPIC_THINKING_TYPE: kind if kind and is_known else names.OTHER}
+    told = names.OTHER if kind is None or kind == "opaque_json" else kind
+    attributes: Attributes = {names.ANTHROPIC_THINKING_TYPE: told}
     if kind == "enabled":
         attributes[names.ANTHROPIC_THINKING_BUDGET] = thinking.enabled.budget_tokens
     return attributes

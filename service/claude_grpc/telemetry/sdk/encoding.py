@@ -51,6 +51,7 @@ _UNIQUE: Final = frozenset(
         names.RESPONSE_TIME_TO_FIRST_CHUNK,
         names.SYSTEM_INSTRUCTIONS,
         names.TIMING,
+        names.URL_FULL,
     }
 )
 
@@ -137,7 +138,10 @@ class SpanEncoder:
         written = self._kept.get(item) if is_kept else None
         if written is None:
             written = _field(_ATTRIBUTE, _key(key) + _field(_VALUE, _value(value)))
-            if is_kept and len(written) <= _LONGEST_KEPT and len(self._kept) < _MOST_KEPT:
+            if is_kept and len(written) <= _LONGEST_KEPT:
+                if len(self._kept) >= _MOST_KEPT:
+                    # Else names that somebody makes up would keep the place of all others for ever.
+                    self._kept.clear()
                 self._kept[item] = written
         return written
 
