@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -26,11 +27,13 @@ from claude_grpc.v1.files_pb2 import (
     GetFileRequest,
     ListFilesRequest,
 )
+from claude_grpc.v1.files_pb2_grpc import FilesServiceStub
 from claude_grpc.v1.models_pb2 import GetModelRequest, ListModelsRequest
 from claude_grpc.v1.skills_pb2 import DownloadSkillVersionRequest, GetSkillRequest, ListSkillsRequest
 from support.otlp import Collector, ReceivedSpan
+from support.raw_upstream import Peer, raw_upstreams
 from support.resources import batch_of, ended_batch, file_of, skill_of
-from support.stack import Stack, drain, open_stack
+from support.stack import Stack, drain, gateway_before, open_stack
 
 # A batch ends when it is told to.
 SLOW_BATCHES = SimulatorOptions(batch_polls=0, batch_retry_after=0)
@@ -137,6 +140,22 @@ async def test_each_call_is_a_trace_from_the_rpc_to_the_exchange(collector: Coll
     for operation, _ in expected:
         durations = collector.points("gen_ai.client.operation.duration")
         assert any(labels["gen_ai.operation.name"] == operation for labels, _ in durations)
+
+
+async def test_a_download_that_goes_on_tells_the_status_that_came(collector: Collector) -> None:
+    async def heeds_the_range(peer: Peer) -> None:
+        await peer.request()
+        peer.respond(200, b'{"id":"f","size_bytes":5}')
+        await peer.request()
+        peer.respond(206, b"llo", {"content-range": "bytes 2-4/5"})
+
+    async with raw_upstreams() as serve:
+        upstream = await serve(heeds_the_range)
+        async with gateway_before(upstream.url) as (_, channel):
+            files: Any = FilesServiceStub(channel)  # type: ignore[no-untyped-call]
+            ended = await drain(files.DownloadFile(DownloadFileRequest(file_id="f", offset=2)))
+    assert ended.code is grpc.StatusCode.OK
+    assert [span.attributes["http.response.status_code"] for span in collector.named("GET")] == [200, 206]
 
 
 UPLOAD, CREATE = "claude_grpc.v1.FilesService/UploadFile", "claude_grpc.v1.BatchesService/CreateMessageBatch"

@@ -107,7 +107,7 @@ class _Room:
 
     def _word(self, text: str) -> str:
         kept = text[:_LONGEST_WORD]
-        self._left -= len(kept)
+        self._left -= len(kept.encode())
         return kept
 
 
